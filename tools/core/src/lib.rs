@@ -7,3 +7,6 @@
 
 #[path = "../../../drivers/block/sheepdog/proto/mod.rs"]
 pub mod proto;
+
+#[path = "../../../drivers/block/sheepdog/volume/mod.rs"]
+pub mod volume;
