@@ -1,0 +1,404 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The command line: the one source of parsing, help, completion and manual pages.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::address::Gateway;
+use crate::name::{name_argument, spec_argument, MappingName, Name, VdiSpec};
+use crate::redundancy::Redundancy;
+use crate::size::ByteSize;
+
+/// Shown below the help of the whole program, and in its manual page.
+pub const EXIT_STATUS: &str = "\
+Exit status: 0 for success, else the errno that names the cause best, as with rbd:
+    2  ENOENT       no such VDI, snapshot or file
+   16  EBUSY        in use: mapped, mounted, locked
+   17  EEXIST       the name or tag is taken
+   19  ENODEV       not mapped, or the driver is not loaded
+   22  EINVAL       wrong usage or value
+   28  ENOSPC       the cluster is full
+   71  EPROTO       a gateway answers nonsense
+   95  EOPNOTSUPP   a kind of VDI that is not handled
+  110  ETIMEDOUT    no answer in time
+  111  ECONNREFUSED no sheep listens there
+  113  EHOSTUNREACH the gateway cannot be reached, or its name does not resolve
+and others; errno(1) lists them. The message on standard error says what to do.";
+
+/// Map Sheepdog volumes as block devices, and manage them
+///
+/// A Sheepdog volume (VDI) is mapped by the kernel's sheepdog driver as /dev/sheepa, /dev/sheepb and
+/// so on. `map`, `unmap` and `list` speak to the driver on this machine; `vdi` and `cluster` speak
+/// to a Sheepdog cluster through one of its nodes, the gateway.
+#[derive(Debug, Parser)]
+#[command(name = "sheepctl", version, after_help = EXIT_STATUS, max_term_width = 100)]
+pub struct Cli {
+    /// Root of the file system in which /sys, /proc and /dev are looked for
+    #[arg(
+        long,
+        global = true,
+        hide = true,
+        default_value = "/",
+        value_name = "DIR"
+    )]
+    pub host_root: PathBuf,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Map a VDI as a block device and print the device
+    ///
+    /// Loads the driver if necessary, looks the VDI up through the first gateway that answers, and
+    /// returns when /dev/sheepa can be used. After a failure nothing is left behind.
+    Map(MapArgs),
+    /// Unmap a block device
+    ///
+    /// A device that is in use stays mapped, and what uses it is listed.
+    Unmap(UnmapArgs),
+    /// List the mappings of this machine
+    ///
+    /// With --json an array of objects: mapping, vdi, vdi_id, device, state, size_bytes,
+    /// object_size, read_only, gateways, connections, queue_depth, connect_timeout_ms,
+    /// io_timeout_ms, memory_bytes, in_flight. vdi_id, device, size_bytes and object_size are null
+    /// while there is no device.
+    #[command(visible_alias = "ls")]
+    List(ListArgs),
+    /// Create, list, change and delete VDIs
+    #[command(subcommand)]
+    Vdi(VdiCommand),
+    /// Show the cluster
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
+    /// Print the completion script of a shell
+    ///
+    /// For bash: `sheepctl completion bash > /etc/bash_completion.d/sheepctl`.
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page, or write all manual pages to a directory
+    Man {
+        /// Directory for sheepctl.1 and one page per command
+        directory: Option<PathBuf>,
+    },
+    /// Print udev properties of a disk (used by the udev rule)
+    #[command(hide = true)]
+    UdevExport {
+        /// Kernel name of the disk, such as sheepa
+        disk: String,
+    },
+}
+
+/// Which gateways to use.
+#[derive(Debug, Args)]
+pub struct GatewayArgs {
+    /// Node of the cluster; can be given several times or as a comma-separated list
+    ///
+    /// A host name, an IPv4 address or an IPv6 address in brackets, with the port unless it is
+    /// 7000. The first one that answers is used.
+    #[arg(
+        short,
+        long = "gateway",
+        value_name = "ADDR[:PORT]",
+        env = "SHEEPDOG_GATEWAY",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:7000"
+    )]
+    pub gateways: Vec<Gateway>,
+}
+
+/// How to reach the cluster for one command.
+#[derive(Debug, Args)]
+pub struct ClusterArgs {
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
+
+    /// Limit for connecting and for each request, such as 30s or 500ms
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub struct MapArgs {
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
+
+    /// Connections to the gateway, a hardware queue each [driver's default: 1]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]
+    pub connections: Option<u32>,
+
+    /// Requests in flight per connection [driver's default: 64]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub queue_depth: Option<u32>,
+
+    /// Limit for connecting to one gateway, 100ms to 10m [driver's default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = connect_timeout)]
+    pub connect_timeout: Option<Duration>,
+
+    /// Fail a request that has no reply for this long, 1s to 1h [driver's default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = io_timeout)]
+    pub io_timeout: Option<Duration>,
+
+    /// Refuse writes
+    #[arg(short, long)]
+    pub read_only: bool,
+
+    /// Name of the mapping [default: the VDI's name]
+    #[arg(short, long, value_name = "MAPPING")]
+    pub name: Option<MappingName>,
+
+    /// Name of the VDI
+    #[arg(value_name = "VDI", value_parser = name_argument())]
+    pub vdi: Name,
+}
+
+#[derive(Debug, Args)]
+pub struct UnmapArgs {
+    /// Unmap a device that is in use: its users get I/O errors, unwritten data is lost
+    #[arg(short, long)]
+    pub force: bool,
+
+    /// Device, such as /dev/sheepa or /dev/sheep/VDI, or name of a VDI or mapping
+    #[arg(value_name = "DEVICE|VDI|MAPPING")]
+    pub target: OsString,
+}
+
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum VdiCommand {
+    /// Create a VDI
+    Create {
+        #[command(flatten)]
+        cluster: ClusterArgs,
+
+        /// Copies of the data, or an erasure code as data:parity [default: the cluster's]
+        #[arg(short, long, value_name = "N|D:P")]
+        copies: Option<Redundancy>,
+
+        /// Object size, a power of two from 1M to 2G [default: the cluster's]
+        ///
+        /// A VDI has at most 2^20 objects: 4T with objects of 4M.
+        #[arg(short, long, value_name = "SIZE")]
+        object_size: Option<ByteSize>,
+
+        /// Name of the VDI
+        #[arg(value_parser = name_argument())]
+        name: Name,
+
+        /// Size: bytes, or with K, M, G, T, P (powers of 1024)
+        size: ByteSize,
+    },
+    /// List VDIs and snapshots
+    ///
+    /// With --json an array of objects: name, vdi_id, tag, snapshot, snapshot_id, parent_vdi_id,
+    /// size_bytes, object_size, redundancy, hyper, created. `tag` is null without one.
+    #[command(visible_alias = "ls")]
+    List {
+        #[command(flatten)]
+        cluster: ClusterArgs,
+
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one VDI or snapshot
+    ///
+    /// With --json one object: the fields of `vdi list` and objects, own_objects,
+    /// inherited_objects, which are null for a hyper volume.
+    Info {
+        #[command(flatten)]
+        cluster: ClusterArgs,
+
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+
+        /// The VDI, or one of its snapshots
+        #[arg(value_name = "NAME[@TAG]", value_parser = spec_argument())]
+        vdi: VdiSpec,
+    },
+    /// Delete a VDI or a snapshot
+    ///
+    /// Snapshots and clones that share data with it keep it. A VDI that is mapped on this machine,
+    /// or locked, is not deleted.
+    #[command(visible_alias = "rm")]
+    Delete {
+        #[command(flatten)]
+        cluster: ClusterArgs,
+
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+
+        /// The VDI, or one of its snapshots
+        #[arg(value_name = "NAME[@TAG]", value_parser = spec_argument())]
+        vdi: VdiSpec,
+    },
+    /// Change the size of a VDI
+    ///
+    /// A device that is mapped keeps its size until it is mapped anew.
+    Resize {
+        #[command(flatten)]
+        cluster: ClusterArgs,
+
+        /// Allow a smaller size, which cuts off the end
+        #[arg(long)]
+        shrink: bool,
+
+        /// Name of the VDI
+        #[arg(value_parser = name_argument())]
+        name: Name,
+
+        /// New size: bytes, or with K, M, G, T, P (powers of 1024)
+        size: ByteSize,
+    },
+    /// Take a snapshot of a VDI
+    ///
+    /// A VDI that is mapped for writing on this machine is refused: the driver does not follow
+    /// a snapshot, and its writes would fail.
+    #[command(visible_alias = "snap")]
+    Snapshot {
+        #[command(flatten)]
+        cluster: ClusterArgs,
+
+        /// Name of the snapshot
+        #[arg(short, long, value_parser = name_argument())]
+        tag: Name,
+
+        /// Name of the VDI
+        #[arg(value_parser = name_argument())]
+        name: Name,
+    },
+    /// Create a VDI that begins as a copy of a snapshot and shares its data
+    Clone {
+        #[command(flatten)]
+        cluster: ClusterArgs,
+
+        /// The snapshot
+        #[arg(value_name = "NAME@TAG", value_parser = spec_argument())]
+        source: VdiSpec,
+
+        /// Name of the new VDI
+        #[arg(value_name = "NEW", value_parser = name_argument())]
+        name: Name,
+    },
+    /// Show and release locks, on clusters that use them
+    #[command(subcommand)]
+    Lock(LockCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum LockCommand {
+    /// List the locks that are held
+    ///
+    /// With --json an array of objects: name, tag, vdi_id, type (`normal` or `shared`), owners.
+    #[command(visible_alias = "ls")]
+    List {
+        #[command(flatten)]
+        cluster: ClusterArgs,
+
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Release the lock of a VDI whose user is gone
+    ///
+    /// Nothing tells whether the user is gone: two users of one VDI destroy its data.
+    Release {
+        #[command(flatten)]
+        cluster: ClusterArgs,
+
+        /// The VDI, or one of its snapshots
+        #[arg(value_name = "NAME[@TAG]", value_parser = spec_argument())]
+        vdi: VdiSpec,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ClusterCommand {
+    /// Show state, defaults and nodes
+    ///
+    /// With --json one object: status, epoch, formatted, redundancy, object_size, store, flags,
+    /// nodes; a node has address, zone, vnodes, space_bytes.
+    Info {
+        #[command(flatten)]
+        cluster: ClusterArgs,
+
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// A length of time: `30s`, `500ms`, `2m`, or a plain number of seconds as with nbd-client.
+fn duration(text: &str) -> Result<Duration, String> {
+    let time = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => humantime::parse_duration(text)
+            .map_err(|_| "expected a time such as 30s, 500ms or 2m".to_owned())?,
+    };
+    if time.is_zero() {
+        return Err("the time must not be zero".to_owned());
+    }
+    Ok(time)
+}
+
+fn duration_within(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
+    let time = duration(text)?;
+    if (least..=most).contains(&time) {
+        return Ok(time);
+    }
+    let [least, most] = [least, most].map(humantime::format_duration);
+    Err(format!("the time must be from {least} to {most}"))
+}
+
+fn connect_timeout(text: &str) -> Result<Duration, String> {
+    duration_within(text, Duration::from_millis(100), Duration::from_secs(600))
+}
+
+fn io_timeout(text: &str) -> Result<Duration, String> {
+    duration_within(text, Duration::from_secs(1), Duration::from_secs(3600))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_are_seconds_or_have_a_unit() {
+        assert_eq!(duration("30"), Ok(Duration::from_secs(30)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        for text in ["", "0", "0s", "-1", "fast", "1.5"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_drivers_limits_hold() {
+        assert!(io_timeout("1s").is_ok() && io_timeout("1h").is_ok());
+        assert!(io_timeout("999ms").is_err() && io_timeout("3601").is_err());
+        assert!(connect_timeout("100ms").is_ok() && connect_timeout("10m").is_ok());
+        assert!(connect_timeout("99ms").is_err() && connect_timeout("601s").is_err());
+    }
+}

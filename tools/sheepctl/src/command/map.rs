@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `map`, `unmap`, `list`, and the udev helper.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::address::resolve_all;
+use crate::cli::{ListArgs, MapArgs, UnmapArgs};
+use crate::command::Output;
+use crate::failure::{Failure, Outcome};
+use crate::host::kernel_log::KernelLog;
+use crate::host::{device_node, holders, Host};
+use crate::mapping::configfs::ConfigfsDirectory;
+use crate::mapping::map::{undo, MapRequest};
+use crate::mapping::status::{self, Mapping};
+use crate::mapping::{udev, unmap as ending, Driver};
+use crate::name::Name;
+use crate::size::ByteSize;
+use crate::table::columns;
+
+fn driver(host: &Host) -> ConfigfsDirectory {
+    ConfigfsDirectory::new(&host.driver_directory())
+}
+
+/// All mappings; none when the driver is not loaded.
+pub fn mappings(host: &Host) -> Outcome<Vec<Mapping>> {
+    if !host.driver_directory().exists() {
+        return Ok(Vec::new());
+    }
+    status::all(&driver(host))
+}
+
+/// The mapping on this machine through which the working VDI `name` is in use.
+pub fn mapping_of(host: &Host, name: &Name) -> Outcome<Option<Mapping>> {
+    let vdi = name.to_string();
+    let is_meant = |mapping: &Mapping| mapping.vdi == vdi && mapping.device.is_some();
+    Ok(mappings(host)?.into_iter().find(is_meant))
+}
+
+pub fn map(host: &Host, args: MapArgs, output: &mut Output<'_>) -> Outcome<()> {
+    let request = MapRequest {
+        vdi: args.vdi,
+        name: args.name,
+        gateways: resolve_all(&args.gateway.gateways)?,
+        connections: args.connections,
+        queue_depth: args.queue_depth,
+        connect_timeout: args.connect_timeout,
+        io_timeout: args.io_timeout,
+        read_only: args.read_only,
+    };
+    host.prepare_driver()?;
+    let interrupted = catch_interrupts()?;
+    let driver = driver(host);
+    let mut log = KernelLog::here(host);
+    let (name, mapping) = crate::mapping::map::map(&driver, &mut log, &request)?;
+    let node = mapping
+        .disk()
+        .ok_or_else(|| {
+            Failure::new(
+                Errno::PROTO,
+                "the driver mapped the VDI but names no device",
+            )
+        })
+        .and_then(|disk| device_node::wait(host, disk))
+        .and_then(|node| {
+            if interrupted.load(std::sync::atomic::Ordering::Relaxed) {
+                return Err(Failure::new(Errno::INTR, "interrupted"));
+            }
+            Ok(node)
+        })
+        .map_err(|failure| undo(&driver, &name, failure))?;
+    output.text(&format!("{}\n", node.display()))
+}
+
+/// From here on ctrl-C makes a waiting `map` return, so that the mapping can be removed.
+fn catch_interrupts() -> Outcome<Arc<AtomicBool>> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&interrupted))
+            .map_err(|error| Failure::from_io(&error, "cannot catch signals"))?;
+    }
+    Ok(interrupted)
+}
+
+pub fn unmap(host: &Host, args: &UnmapArgs) -> Outcome<()> {
+    let mappings = mappings(host)?;
+    let name = ending::choose(&mappings, &args.target)?;
+    let disk = mappings
+        .iter()
+        .find(|mapping| mapping.mapping == name.as_str())
+        .and_then(Mapping::disk);
+    let holders = || disk.map_or_else(Vec::new, |disk| holders::find(host, disk));
+    ending::unmap(&driver(host), &name, args.force, &holders)
+}
+
+pub fn list(host: &Host, args: &ListArgs, output: &mut Output<'_>) -> Outcome<()> {
+    let mappings = mappings(host)?;
+    if args.json {
+        return output.json(&mappings);
+    }
+    if mappings.is_empty() {
+        return Ok(());
+    }
+    let head = [
+        "DEVICE", "VDI", "MAPPING", "STATE", "SIZE", "ACCESS", "GATEWAYS",
+    ];
+    let rows = mappings.into_iter().map(|mapping| {
+        let access = if mapping.read_only { "ro" } else { "rw" };
+        vec![
+            mapping.device.unwrap_or_else(|| "-".to_owned()),
+            mapping.vdi,
+            mapping.mapping,
+            mapping.state,
+            mapping
+                .size_bytes
+                .map_or_else(|| "-".to_owned(), |size| ByteSize(size).to_string()),
+            access.to_owned(),
+            mapping.gateways.join(","),
+        ]
+    });
+    output.text(&columns(&head, rows))
+}
+
+/// Prints nothing, and fails, when no mapping has the disk: udev then makes no link.
+pub fn udev_export(host: &Host, disk: &str, output: &mut Output<'_>) -> Outcome<()> {
+    let driver: &dyn Driver = &driver(host);
+    match udev::properties(driver, disk) {
+        Some(properties) => output.text(&properties),
+        None => Err(Failure::new(
+            Errno::NODEV,
+            format!("`{disk}` is no disk of a mapping"),
+        )),
+    }
+}

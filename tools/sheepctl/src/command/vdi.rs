@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `vdi create|list|info|delete|resize|snapshot|clone|lock`.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::net::SocketAddr;
+
+use rustix::io::Errno;
+use serde::Serialize;
+use sheepdog_core::proto::inode::object_count;
+use sheepdog_core::proto::limits::MAX_OBJECTS;
+use sheepdog_core::proto::LockType;
+
+use crate::cli::{LockCommand, VdiCommand};
+use crate::client::create::block_size_shift;
+use crate::client::inode::{time_text, Vdi};
+use crate::client::lock::Lock;
+use crate::client::lookup::about;
+use crate::client::Client;
+use crate::command::map::mapping_of;
+use crate::command::{connect, Output};
+use crate::failure::{Failure, Outcome};
+use crate::host::Host;
+use crate::name::{printable, Name, VdiSpec};
+use crate::redundancy::Redundancy;
+use crate::size::ByteSize;
+use crate::table::{columns, pairs};
+
+pub fn run(host: &Host, command: VdiCommand, output: &mut Output<'_>) -> Outcome<()> {
+    match command {
+        VdiCommand::Create {
+            cluster,
+            copies,
+            object_size,
+            name,
+            size,
+        } => {
+            let shift = object_size.map(block_size_shift).transpose()?;
+            let redundancy = copies.unwrap_or(Redundancy::ClusterDefault);
+            connect(&cluster)?.create(&name, size, redundancy, shift)?;
+            Ok(())
+        }
+        VdiCommand::List { cluster, json } => list(&mut connect(&cluster)?, json, output),
+        VdiCommand::Info { cluster, json, vdi } => {
+            info(&mut connect(&cluster)?, &vdi, json, output)
+        }
+        VdiCommand::Delete { cluster, yes, vdi } => {
+            delete(host, &mut connect(&cluster)?, &vdi, yes)
+        }
+        VdiCommand::Resize {
+            cluster,
+            shrink,
+            name,
+            size,
+        } => connect(&cluster)?.resize(&name, size, shrink),
+        VdiCommand::Snapshot { cluster, tag, name } => {
+            refuse_mapped_writer(host, &name)?;
+            connect(&cluster)?.snapshot(&name, &tag)?;
+            Ok(())
+        }
+        VdiCommand::Clone {
+            cluster,
+            source,
+            name,
+        } => {
+            connect(&cluster)?.clone_snapshot(&source, &name)?;
+            Ok(())
+        }
+        VdiCommand::Lock(LockCommand::List { cluster, json }) => {
+            locks(&mut connect(&cluster)?, json, output)
+        }
+        VdiCommand::Lock(LockCommand::Release { cluster, vdi }) => connect(&cluster)?.release(&vdi),
+    }
+}
+
+/// One VDI as `vdi list --json` shows it; the field names are its documented schema.
+#[derive(Debug, Serialize)]
+struct VdiRecord {
+    name: String,
+    vdi_id: String,
+    tag: Option<String>,
+    snapshot: bool,
+    snapshot_id: u32,
+    parent_vdi_id: Option<String>,
+    size_bytes: u64,
+    object_size: Option<u64>,
+    redundancy: String,
+    hyper: bool,
+    created: String,
+}
+
+impl VdiRecord {
+    fn new(vdi: &Vdi) -> Self {
+        Self {
+            name: vdi.name.to_string(),
+            vdi_id: vdi.vid.to_string(),
+            tag: Some(printable(&vdi.tag)).filter(|tag| !tag.is_empty()),
+            snapshot: vdi.is_snapshot(),
+            snapshot_id: vdi.snap_id,
+            parent_vdi_id: vdi.parent.map(|vid| vid.to_string()),
+            size_bytes: vdi.size_bytes,
+            object_size: vdi.object_size(),
+            redundancy: vdi.redundancy().to_string(),
+            hyper: vdi.is_hyper(),
+            created: time_text(vdi.create_time),
+        }
+    }
+
+    fn object_size_text(&self) -> String {
+        self.object_size
+            .map_or_else(|| "?".to_owned(), |size| ByteSize(size).to_string())
+    }
+
+    fn kind(&self) -> &'static str {
+        match (self.snapshot, self.hyper) {
+            (true, _) => "snapshot",
+            (false, true) => "hyper",
+            (false, false) => "vdi",
+        }
+    }
+}
+
+fn list(client: &mut Client, json: bool, output: &mut Output<'_>) -> Outcome<()> {
+    let vdis: Vec<VdiRecord> = client.list()?.iter().map(VdiRecord::new).collect();
+    if json {
+        return output.json(&vdis);
+    }
+    if vdis.is_empty() {
+        return Ok(());
+    }
+    let head = [
+        "NAME",
+        "TAG",
+        "ID",
+        "KIND",
+        "SIZE",
+        "OBJECT SIZE",
+        "COPIES",
+        "CREATED",
+    ];
+    let rows = vdis.into_iter().map(|vdi| {
+        vec![
+            vdi.name.clone(),
+            vdi.tag.clone().unwrap_or_else(|| "-".to_owned()),
+            vdi.vdi_id.clone(),
+            vdi.kind().to_owned(),
+            ByteSize(vdi.size_bytes).to_string(),
+            vdi.object_size_text(),
+            vdi.redundancy.clone(),
+            vdi.created,
+        ]
+    });
+    output.text(&columns(&head, rows))
+}
+
+/// One VDI as `vdi info --json` shows it.
+#[derive(Debug, Serialize)]
+struct VdiDetails {
+    #[serde(flatten)]
+    vdi: VdiRecord,
+    objects: Option<u64>,
+    own_objects: Option<usize>,
+    inherited_objects: Option<usize>,
+}
+
+fn details(client: &mut Client, vdi: &Vdi) -> Outcome<VdiDetails> {
+    let objects = object_count(vdi.size_bytes, vdi.block_size_shift).filter(|_| !vdi.is_hyper());
+    let entries = objects.map(|objects| u32::try_from(objects).unwrap_or(MAX_OBJECTS));
+    let map = match entries {
+        Some(entries) => Some(client.read_map(vdi.vid, entries)?),
+        None => None,
+    };
+    let count = |is_meant: &dyn Fn(u32) -> bool| {
+        let map = map.as_ref()?;
+        Some(map.iter().filter(|entry| is_meant(**entry)).count())
+    };
+    let own = vdi.vid.raw();
+    Ok(VdiDetails {
+        objects,
+        own_objects: count(&|entry| entry == own),
+        inherited_objects: count(&|entry| entry != 0 && entry != own),
+        vdi: VdiRecord::new(vdi),
+    })
+}
+
+fn info(client: &mut Client, spec: &VdiSpec, json: bool, output: &mut Output<'_>) -> Outcome<()> {
+    let vid = client.find(spec)?;
+    let vdi = client.read_found_vdi(vid)?;
+    let details = details(client, &vdi)?;
+    if json {
+        return output.json(&details);
+    }
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let number = |number: Option<usize>| or_dash(number.map(|number| number.to_string()));
+    let record = &details.vdi;
+    output.text(&pairs([
+        ("name", record.name.clone()),
+        ("tag", or_dash(record.tag.clone())),
+        ("id", record.vdi_id.clone()),
+        ("kind", record.kind().to_owned()),
+        ("parent", or_dash(record.parent_vdi_id.clone())),
+        (
+            "size",
+            format!(
+                "{} ({} bytes)",
+                ByteSize(record.size_bytes),
+                record.size_bytes
+            ),
+        ),
+        ("object size", record.object_size_text()),
+        ("copies", record.redundancy.clone()),
+        ("created", record.created.clone()),
+        ("objects", or_dash(details.objects.map(|n| n.to_string()))),
+        ("own objects", number(details.own_objects)),
+        ("inherited objects", number(details.inherited_objects)),
+    ]))
+}
+
+fn delete(host: &Host, client: &mut Client, spec: &VdiSpec, yes: bool) -> Outcome<()> {
+    if spec.tag.is_none() {
+        if let Some(mapping) = mapping_of(host, &spec.name)? {
+            return Err(mapped(&mapping.device, &spec.name));
+        }
+    }
+    if !yes {
+        let vid = client.find(spec)?;
+        let vdi = client.read_found_vdi(vid)?;
+        confirm(spec, &vdi)?;
+    }
+    client.delete(spec)
+}
+
+fn mapped(device: &Option<String>, name: &Name) -> Failure {
+    let device = device.as_deref().unwrap_or("a device");
+    Failure::new(
+        Errno::BUSY,
+        format!("VDI `{name}` is mapped on this machine as {device}"),
+    )
+    .advise(format!("unmap it first: `sheepctl unmap {device}`"))
+}
+
+/// Asks on the terminal.
+fn confirm(spec: &VdiSpec, vdi: &Vdi) -> Outcome<()> {
+    if !io::stdin().is_terminal() {
+        return Err(Failure::new(
+            Errno::INVAL,
+            format!(
+                "{} was not deleted: nobody there to confirm it",
+                about(spec)
+            ),
+        )
+        .advise("give --yes"));
+    }
+    let size = ByteSize(vdi.size_bytes);
+    eprint!(
+        "Delete {} ({size}, id {}) for ever? [y/N] ",
+        about(spec),
+        vdi.vid
+    );
+    let mut answer = String::new();
+    io::stderr()
+        .flush()
+        .and_then(|()| io::stdin().lock().read_line(&mut answer))
+        .map_err(|error| Failure::from_io(&error, "cannot ask"))?;
+    if matches!(answer.trim(), "y" | "Y" | "yes") {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Errno::CANCELED,
+        format!("{} was not deleted", about(spec)),
+    ))
+}
+
+fn refuse_mapped_writer(host: &Host, name: &Name) -> Outcome<()> {
+    match mapping_of(host, name)? {
+        Some(mapping) if !mapping.read_only => Err(mapped(&mapping.device, name)
+            .advise("the driver does not follow a snapshot: its writes would fail")),
+        _ => Ok(()),
+    }
+}
+
+/// One lock as `vdi lock list --json` shows it.
+#[derive(Debug, Serialize)]
+struct LockRecord {
+    name: String,
+    tag: Option<String>,
+    vdi_id: String,
+    r#type: &'static str,
+    owners: Vec<String>,
+}
+
+impl LockRecord {
+    fn new((lock, vdi): &(Lock, Vdi)) -> Self {
+        Self {
+            name: vdi.name.to_string(),
+            tag: Some(printable(&vdi.tag)).filter(|tag| !tag.is_empty()),
+            vdi_id: lock.vid.to_string(),
+            r#type: match lock.kind {
+                LockType::Normal => "normal",
+                LockType::Shared => "shared",
+            },
+            owners: lock.owners.iter().map(SocketAddr::to_string).collect(),
+        }
+    }
+}
+
+fn locks(client: &mut Client, json: bool, output: &mut Output<'_>) -> Outcome<()> {
+    let locks: Vec<LockRecord> = client.locks()?.iter().map(LockRecord::new).collect();
+    if json {
+        return output.json(&locks);
+    }
+    if locks.is_empty() {
+        return Ok(());
+    }
+    let rows = locks.into_iter().map(|lock| {
+        vec![
+            lock.name,
+            lock.tag.unwrap_or_else(|| "-".to_owned()),
+            lock.vdi_id,
+            lock.r#type.to_owned(),
+            lock.owners.join(","),
+        ]
+    });
+    output.text(&columns(
+        &["NAME", "TAG", "ID", "TYPE", "HELD THROUGH"],
+        rows,
+    ))
+}
