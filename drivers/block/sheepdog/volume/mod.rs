@@ -40,6 +40,7 @@
 //! CREATE replaces an object that holds acknowledged data (protocol sheet 8.2).
 
 pub mod creation;
+pub mod disk_name;
 pub mod entry;
 pub mod errno;
 pub mod failure;
@@ -55,6 +56,7 @@ pub use creation::Creations;
 pub use creation::Misuse;
 pub use creation::Node;
 pub use creation::Waiters;
+pub use disk_name::DiskName;
 pub use entry::BadEntry;
 pub use entry::Entry;
 pub use errno::Errno;

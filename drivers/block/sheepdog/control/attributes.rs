@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The files of the configfs interface.
+
+use super::{
+    mapping::{
+        Mapping,
+        Phase, //
+    },
+    names::Names,
+    settings::{
+        self,
+        GatewayList,
+        Number, //
+    }, //
+};
+use crate::sys::log::Plain;
+use kernel::{
+    configfs::{
+        self,
+        AttributeOperations,
+        Group,
+        GroupOperations, //
+    },
+    configfs_attrs,
+    fmt::{
+        self,
+        Write, //
+    },
+    page::PAGE_SIZE,
+    prelude::*,
+    str::Formatter,
+    sync::Arc, //
+};
+
+/// The directory `sheepdog`.
+#[pin_data]
+pub(crate) struct Root {
+    names: Arc<Names>,
+}
+
+/// A directory in it.
+#[pin_data]
+pub(crate) struct Dir {
+    mapping: Arc<Mapping>,
+}
+
+/// The subsystem, to be kept while the module is loaded.
+pub(crate) fn subsystem() -> Result<impl PinInit<configfs::Subsystem<Root>, Error>> {
+    let item_type = configfs_attrs! {
+        container: configfs::Subsystem<Root>,
+        data: Root,
+        child: Dir,
+        attributes: [
+            version: 0,
+        ],
+    };
+    let names = Names::new()?;
+    Ok(configfs::Subsystem::new(
+        c"sheepdog",
+        item_type,
+        try_pin_init!(Root { names }),
+    ))
+}
+
+/// Writes one line into the page that configfs shows.
+fn show(page: &mut [u8; PAGE_SIZE], line: fmt::Arguments<'_>) -> Result<usize> {
+    let mut writer = Formatter::new(page);
+    writer.write_fmt(line)?;
+    writer.write_str("\n")?;
+    Ok(writer.bytes_written())
+}
+
+#[vtable]
+impl AttributeOperations<0> for Root {
+    type Data = Root;
+
+    fn show(_root: &Root, page: &mut [u8; PAGE_SIZE]) -> Result<usize> {
+        show(page, fmt!("{}", crate::VERSION))
+    }
+}
+
+#[vtable]
+impl GroupOperations for Root {
+    type Child = Dir;
+
+    fn make_group(&self, name: &CStr) -> Result<impl PinInit<Group<Dir>, Error>> {
+        let item_type = configfs_attrs! {
+            container: Group<Dir>,
+            data: Dir,
+            attributes: [
+                gateways: 0,
+                vdi: 1,
+                connections: 2,
+                queue_depth: 3,
+                connect_timeout_ms: 4,
+                io_timeout_ms: 5,
+                read_only: 6,
+                map: 7,
+                unmap: 8,
+                state: 9,
+                device: 10,
+                vdi_id: 11,
+                size_bytes: 12,
+                object_size: 13,
+                memory_bytes: 14,
+                in_flight: 15,
+            ],
+        };
+        let mapping = Mapping::new(name, self.names.clone())?;
+        let bound = mapping.clone();
+        Ok(
+            Group::new(name.try_into()?, item_type, try_pin_init!(Dir { mapping })).pin_chain(
+                move |group| {
+                    bound.directory.bind(group);
+                    Ok(())
+                },
+            ),
+        )
+    }
+}
+
+/// An attribute that holds a number of the settings.
+macro_rules! number_attribute {
+    ($id:literal, $field:ident, $number:expr) => {
+        #[vtable]
+        impl AttributeOperations<$id> for Dir {
+            type Data = Dir;
+
+            fn show(dir: &Dir, page: &mut [u8; PAGE_SIZE]) -> Result<usize> {
+                let value = dir.mapping.state.lock().settings.$field;
+                show(page, fmt!("{value}"))
+            }
+
+            fn store(dir: &Dir, text: &[u8]) -> Result {
+                let number: &Number = &$number;
+                let value = settings::parse_number(&dir.mapping.name, number, text)?;
+                dir.mapping.configure(|settings| settings.$field = value)
+            }
+        }
+    };
+}
+
+/// An attribute that tells something of a live mapping, and nothing of another.
+macro_rules! status_attribute {
+    ($id:literal, |$live:ident| $line:expr) => {
+        #[vtable]
+        impl AttributeOperations<$id> for Dir {
+            type Data = Dir;
+
+            fn show(dir: &Dir, page: &mut [u8; PAGE_SIZE]) -> Result<usize> {
+                match &dir.mapping.state.lock().phase {
+                    Phase::Live($live, _) => show(page, $line),
+                    _ => show(page, fmt!("")),
+                }
+            }
+        }
+    };
+}
+
+/// An attribute that does something when it is written; it holds nothing.
+macro_rules! action_attribute {
+    ($id:literal, |$dir:ident, $text:ident| $action:expr) => {
+        #[vtable]
+        impl AttributeOperations<$id> for Dir {
+            type Data = Dir;
+
+            fn show(_dir: &Dir, _page: &mut [u8; PAGE_SIZE]) -> Result<usize> {
+                Err(EACCES)
+            }
+
+            fn store($dir: &Dir, text: &[u8]) -> Result {
+                let $text = settings::without_newline(text);
+                $action
+            }
+        }
+    };
+}
+
+#[vtable]
+impl AttributeOperations<0> for Dir {
+    type Data = Dir;
+
+    fn show(dir: &Dir, page: &mut [u8; PAGE_SIZE]) -> Result<usize> {
+        let state = dir.mapping.state.lock();
+        show(page, fmt!("{}", GatewayList(&state.settings.gateways)))
+    }
+
+    fn store(dir: &Dir, text: &[u8]) -> Result {
+        let text = settings::without_newline(text);
+        let gateways = settings::parse_gateways(&dir.mapping.name, text)?;
+        dir.mapping
+            .configure(|settings| settings.gateways = gateways)
+    }
+}
+
+#[vtable]
+impl AttributeOperations<1> for Dir {
+    type Data = Dir;
+
+    fn show(dir: &Dir, page: &mut [u8; PAGE_SIZE]) -> Result<usize> {
+        let state = dir.mapping.state.lock();
+        let name = state
+            .settings
+            .vdi
+            .as_ref()
+            .map_or(&[][..], |vdi| vdi.as_bytes());
+        // The name's own bytes, whatever they are.
+        let line = page.get_mut(..name.len() + 1).ok_or(ENAMETOOLONG)?;
+        line[..name.len()].copy_from_slice(name);
+        line[name.len()] = b'\n';
+        Ok(line.len())
+    }
+
+    fn store(dir: &Dir, text: &[u8]) -> Result {
+        let text = settings::without_newline(text);
+        let vdi = settings::parse_vdi(&dir.mapping.name, text)?;
+        dir.mapping.configure(|settings| settings.vdi = Some(vdi))
+    }
+}
+
+number_attribute!(2, connections, settings::CONNECTIONS);
+number_attribute!(3, queue_depth, settings::QUEUE_DEPTH);
+number_attribute!(4, connect_timeout_ms, settings::CONNECT_TIMEOUT_MS);
+number_attribute!(5, io_timeout_ms, settings::IO_TIMEOUT_MS);
+number_attribute!(6, read_only, settings::READ_ONLY);
+
+action_attribute!(7, |dir, text| match text {
+    b"1" => dir.mapping.map(),
+    _ => {
+        pr_err!("mapping {}: map: write 1 to map\n", &*dir.mapping.name);
+        Err(EINVAL)
+    }
+});
+
+action_attribute!(8, |dir, text| match text {
+    b"1" => dir.mapping.unmap(false),
+    b"force" => dir.mapping.unmap(true),
+    _ => {
+        pr_err!(
+            "mapping {}: unmap: write 1 to unmap, or force\n",
+            &*dir.mapping.name
+        );
+        Err(EINVAL)
+    }
+});
+
+#[vtable]
+impl AttributeOperations<9> for Dir {
+    type Data = Dir;
+
+    fn show(dir: &Dir, page: &mut [u8; PAGE_SIZE]) -> Result<usize> {
+        let state = match &dir.mapping.state.lock().phase {
+            Phase::New => "new",
+            Phase::Mapping => "mapping",
+            Phase::Live(live, _) if live.device().is_dead() => "dead",
+            Phase::Live(..) => "live",
+            Phase::Removing => "removing",
+            Phase::Failed => "failed",
+        };
+        show(page, fmt!("{state}"))
+    }
+}
+
+status_attribute!(10, |live| fmt!("{}", &**live.device().name()));
+status_attribute!(11, |live| fmt!("{}", Plain(live.device().geometry().vid())));
+status_attribute!(12, |live| fmt!("{}", live.device().geometry().size_bytes()));
+status_attribute!(13, |live| fmt!(
+    "{}",
+    live.device().geometry().object_size_bytes()
+));
+status_attribute!(14, |live| fmt!("{}", live.memory_bytes()));
+status_attribute!(15, |live| fmt!("{}", live.device().in_flight()));

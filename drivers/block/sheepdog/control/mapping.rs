@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The life of a mapping: new, mapping, live, removing; and what is told of it.
+
+use super::{
+    names::{
+        Names,
+        Taken, //
+    },
+    settings::Settings, //
+};
+use crate::{
+    device::{
+        attempt::Attempt,
+        live::Live,
+        open::{
+            self,
+            Wish, //
+        },
+        Device, //
+    },
+    sys::{
+        configfs::Directory,
+        log::Plain, //
+    }, //
+};
+use core::net::SocketAddr;
+use kernel::{
+    new_mutex,
+    prelude::*,
+    str::{
+        BStr,
+        CString, //
+    },
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
+};
+
+/// Where a mapping is in its life.
+pub(super) enum Phase {
+    New,
+    Mapping,
+    Live(Live, Taken),
+    Removing,
+    Failed,
+}
+
+pub(super) struct State {
+    pub(super) settings: Settings,
+    pub(super) phase: Phase,
+}
+
+/// One directory in configfs.
+#[pin_data]
+pub(super) struct Mapping {
+    /// Name of the directory, for log lines.
+    pub(super) name: CString,
+    pub(super) directory: Directory,
+    names: Arc<Names>,
+    #[pin]
+    pub(super) state: Mutex<State>,
+}
+
+impl Mapping {
+    pub(super) fn new(name: &CStr, names: Arc<Names>) -> Result<Arc<Self>> {
+        let name = CString::try_from(name)?;
+        let state = State {
+            settings: Settings::new(),
+            phase: Phase::New,
+        };
+        Arc::pin_init(
+            pin_init!(Self {
+                name,
+                directory: Directory::new(),
+                names,
+                state <- new_mutex!(state),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Changes the configuration. `EBUSY` while there is a disk, or one is being made or removed.
+    pub(super) fn configure(&self, change: impl FnOnce(&mut Settings)) -> Result {
+        let mut state = self.state.lock();
+        match state.phase {
+            Phase::New | Phase::Failed => change(&mut state.settings),
+            Phase::Mapping | Phase::Live(..) | Phase::Removing => {
+                pr_err!(
+                    "mapping {}: in use, unmap before changing it\n",
+                    &*self.name
+                );
+                return Err(EBUSY);
+            }
+        }
+        Ok(())
+    }
+
+    /// Maps. To be called while an attribute of the directory is being written.
+    pub(super) fn map(&self) -> Result {
+        let taken = self.names.take()?;
+        let wish = self.begin(&taken)?;
+        let result = self.directory.pin().and_then(|()| {
+            connect(&wish)
+                .and_then(|device| Live::start(device, &wish))
+                .inspect_err(|_| self.directory.unpin())
+        });
+        let mut state = self.state.lock();
+        match result {
+            Ok(live) => {
+                let geometry = live.device().geometry();
+                pr_info!(
+                    "{}: VDI {} (id {}), {} bytes in objects of {}, {} connections\n",
+                    &*wish.disk,
+                    BStr::from_bytes(wish.vdi.as_bytes()),
+                    Plain(geometry.vid()),
+                    geometry.size_bytes(),
+                    geometry.object_size_bytes(),
+                    wish.connections
+                );
+                state.phase = Phase::Live(live, taken);
+                Ok(())
+            }
+            Err(error) => {
+                state.phase = Phase::Failed;
+                Err(error)
+            }
+        }
+    }
+
+    /// From `New` or `Failed` to `Mapping`, if the configuration is complete.
+    fn begin(&self, taken: &Taken) -> Result<Wish> {
+        let mut state = self.state.lock();
+        match state.phase {
+            Phase::New | Phase::Failed => {}
+            Phase::Mapping | Phase::Live(..) | Phase::Removing => {
+                pr_err!("mapping {}: is mapped already\n", &*self.name);
+                return Err(EBUSY);
+            }
+        }
+        let settings = &state.settings;
+        let Some(vdi) = settings.vdi else {
+            pr_err!(
+                "mapping {}: write a VDI's name to \"vdi\" first\n",
+                &*self.name
+            );
+            return Err(EINVAL);
+        };
+        if settings.gateways.is_empty() {
+            pr_err!(
+                "mapping {}: write address:port of a sheep to \"gateways\" first\n",
+                &*self.name
+            );
+            return Err(EINVAL);
+        }
+        let mut gateways: KVec<SocketAddr> = KVec::new();
+        gateways.extend_from_slice(&settings.gateways, GFP_KERNEL)?;
+        let wish = Wish {
+            disk: CString::try_from_fmt(fmt!("{}", Plain(taken.name())))?,
+            gateways,
+            vdi,
+            read_only: settings.read_only != 0,
+            connections: settings.connections,
+            queue_depth: settings.queue_depth,
+            connect_timeout_ms: settings.connect_timeout_ms,
+            io_timeout_ms: settings.io_timeout_ms,
+        };
+        state.phase = Phase::Mapping;
+        Ok(wish)
+    }
+
+    /// Unmaps. `EBUSY` while the disk is open, unless by force; `ENODEV` without a disk.
+    pub(super) fn unmap(&self, force: bool) -> Result {
+        let mut state = self.state.lock();
+        match &state.phase {
+            Phase::Live(live, _) if !force => live.claim().inspect_err(|_| {
+                pr_err!(
+                    "{}: in use; unmount and close it, or unmap by force and lose what is not \
+                     written yet\n",
+                    &**live.device().name()
+                );
+            })?,
+            Phase::Live(..) => {}
+            Phase::Mapping | Phase::Removing => return Err(EBUSY),
+            Phase::New | Phase::Failed => {
+                pr_err!("mapping {}: is not mapped\n", &*self.name);
+                return Err(ENODEV);
+            }
+        }
+        let phase = core::mem::replace(&mut state.phase, Phase::Removing);
+        drop(state);
+        if let Phase::Live(live, taken) = phase {
+            let device = live.device().clone();
+            if force {
+                live.remove_by_force();
+            } else {
+                live.remove();
+            }
+            pr_info!("{}: removed\n", &**device.name());
+            drop(taken);
+        }
+        self.state.lock().phase = Phase::New;
+        self.directory.unpin();
+        Ok(())
+    }
+}
+
+fn connect(wish: &Wish) -> Result<Arc<Device>> {
+    // The thread outlives neither this call nor the wish, but the compiler cannot know.
+    let wish = wish.try_clone()?;
+    let name = CString::try_from_fmt(fmt!("{}-map", &*wish.disk))?;
+    Attempt::run(&name, move |attempt| open::open(&wish, attempt))
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A mapped VDI that the system can see: the disk, and the threads that serve it.
+
+use super::{
+    open::Wish,
+    Device, //
+};
+use crate::sys::{
+    blk::{
+        Disk,
+        Limits,
+        TagSet, //
+    },
+    memalloc::Scope,
+    thread::Thread, //
+};
+use kernel::{
+    prelude::*,
+    str::CString,
+    sync::Arc, //
+};
+
+/// Disk, threads and requests of a mapping.
+///
+/// The fields are dropped in this order: the disk waits for its requests, which end because the
+/// threads still run or have given everything back; then the threads are joined, which `remove`
+/// has told to end.
+pub(crate) struct Live {
+    disk: Disk<Device>,
+    threads: KVec<Thread>,
+    device: Arc<Device>,
+    memory_bytes: usize,
+}
+
+impl Live {
+    /// Starts the threads and shows the disk.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, and what the block layer says.
+    pub(crate) fn start(device: Arc<Device>, wish: &Wish) -> Result<Self> {
+        let mut threads = KVec::with_capacity(2 * device.links.len(), GFP_KERNEL)?;
+        let result =
+            Self::start_threads(&device, &mut threads).and_then(|()| Self::add_disk(&device, wish));
+        match result {
+            Ok((disk, memory_bytes)) => Ok(Self {
+                disk,
+                threads,
+                device,
+                memory_bytes,
+            }),
+            Err(error) => {
+                shut(&device);
+                Err(error)
+            }
+        }
+    }
+
+    fn start_threads(device: &Arc<Device>, threads: &mut KVec<Thread>) -> Result {
+        for (index, link) in device.links.iter().enumerate() {
+            let (receiver, owner) = (link.clone(), device.clone());
+            let name = CString::try_from_fmt(fmt!("{}-rx{}", &*device.name, index))?;
+            let body = move || receiver.receive(owner.as_arc_borrow());
+            threads.push(Thread::spawn(&name, body)?, GFP_KERNEL)?;
+
+            let transmitter = link.clone();
+            let name = CString::try_from_fmt(fmt!("{}-tx{}", &*device.name, index))?;
+            let body = move || transmitter.transmit();
+            threads.push(Thread::spawn(&name, body)?, GFP_KERNEL)?;
+        }
+        Ok(())
+    }
+
+    fn add_disk(device: &Arc<Device>, wish: &Wish) -> Result<(Disk<Device>, usize)> {
+        let tags = Arc::pin_init(
+            TagSet::new(wish.connections, wish.queue_depth, wish.io_timeout_ms),
+            GFP_KERNEL,
+        )?;
+        let memory_bytes = tags.memory_bytes() + device.memory_bytes();
+        let limits = Limits {
+            capacity_sectors: device.geometry.capacity_sectors(),
+            chunk_bytes: device.geometry.object_size_bytes(),
+            read_only: wish.read_only,
+        };
+        let name = device.name.to_str().map_err(|_| EINVAL)?;
+        let disk = Disk::add(name, tags, device.clone(), &limits)?;
+        Ok((disk, memory_bytes))
+    }
+
+    /// The mapped VDI.
+    pub(crate) fn device(&self) -> &Arc<Device> {
+        &self.device
+    }
+
+    /// Bytes that the mapping holds: object map, requests, tables.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.memory_bytes
+    }
+
+    /// Forbids opening the disk from now on. `EBUSY` if somebody has it open.
+    pub(crate) fn claim(&self) -> Result {
+        self.disk.claim()
+    }
+
+    /// Removes the disk after a successful [`Self::claim`].
+    pub(crate) fn remove(self) {
+        let device = self.device.clone();
+        // The disk first: it has no openers, and what is in flight may still complete.
+        let Self { disk, threads, .. } = self;
+        drop(disk);
+        shut(&device);
+        drop(threads);
+    }
+
+    /// Removes the disk whoever has it open: what is in flight fails now, what comes later at once.
+    pub(crate) fn remove_by_force(self) {
+        let _scope = Scope::noio();
+        self.device.set_dead();
+        shut(&self.device);
+        self.disk.mark_dead();
+        let Self { disk, threads, .. } = self;
+        drop(disk);
+        drop(threads);
+    }
+}
+
+fn shut(device: &Device) {
+    device.set_dead();
+    for link in &device.links {
+        link.shut();
+    }
+}

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! From a name and a list of gateways to a [`Device`]: connect, look up, read the inode.
+//!
+//! What to ask and what the answers mean is decided by [`volume::Opening`]; this does the asking.
+
+use super::{
+    attempt::Attempt,
+    Device, //
+};
+use crate::{
+    gateway::{
+        call,
+        discard_payload,
+        read_payload,
+        Errname,
+        Link, //
+    },
+    proto::{
+        inode::MAP_OFFSET,
+        limits::LOOKUP_PAYLOAD_LEN,
+        VdiName, //
+    },
+    sys::{
+        log::Plain,
+        socket::Socket, //
+    },
+    volume::{
+        check_map,
+        Access,
+        Ask,
+        Errno,
+        Geometry,
+        Incoming,
+        Opening,
+        Progress,
+        Refusal, //
+    }, //
+};
+use core::net::SocketAddr;
+use kernel::{
+    prelude::*,
+    str::{
+        BStr,
+        CString, //
+    },
+    sync::{
+        atomic::Atomic,
+        Arc, //
+    }, //
+};
+
+/// What is to be mapped, and how.
+pub(crate) struct Wish {
+    /// Name of the disk to be.
+    pub(crate) disk: CString,
+    /// Where to connect, in this order.
+    pub(crate) gateways: KVec<SocketAddr>,
+    /// Which VDI.
+    pub(crate) vdi: VdiName,
+    /// For reading only.
+    pub(crate) read_only: bool,
+    /// Number of connections, 1 or more.
+    pub(crate) connections: u32,
+    /// Requests per connection.
+    pub(crate) queue_depth: u32,
+    /// Limit for connecting and for each step, per gateway.
+    pub(crate) connect_timeout_ms: u32,
+    /// Limit for each request once the disk is there.
+    pub(crate) io_timeout_ms: u32,
+}
+
+impl Wish {
+    /// A copy. `ENOMEM`.
+    pub(crate) fn try_clone(&self) -> Result<Self> {
+        let mut gateways = KVec::new();
+        gateways.extend_from_slice(&self.gateways, GFP_KERNEL)?;
+        Ok(Self {
+            disk: CString::try_from(&*self.disk)?,
+            gateways,
+            vdi: self.vdi,
+            ..*self
+        })
+    }
+}
+
+/// Why a gateway was of no help.
+enum Trouble {
+    /// Another gateway may do better.
+    Gateway(Error),
+    /// No gateway will do better.
+    Final(Error),
+}
+
+/// The map as it was read.
+struct Image {
+    geometry: Geometry,
+    inode: KVVec<u8>,
+}
+
+/// Opens the VDI through the first gateway that works.
+///
+/// # Errors
+///
+/// See the configfs attribute `map`. Each gateway that did not help leaves a log line.
+pub(crate) fn open(wish: &Wish, attempt: &Attempt<Arc<Device>>) -> Result<Arc<Device>> {
+    let mut last = EINVAL;
+    for gateway in &wish.gateways {
+        match open_through(wish, gateway, attempt) {
+            Ok(device) => return Ok(device),
+            Err(Trouble::Final(error)) => return Err(error),
+            Err(Trouble::Gateway(error)) => {
+                if attempt.cancelled() {
+                    return Err(EINTR);
+                }
+                pr_err!(
+                    "{}: {}: {}; is a sheep running there?\n",
+                    &*wish.disk,
+                    Plain(gateway),
+                    Plain(Errname(error))
+                );
+                last = error;
+            }
+        }
+    }
+    Err(last)
+}
+
+fn open_through(
+    wish: &Wish,
+    gateway: &SocketAddr,
+    attempt: &Attempt<Arc<Device>>,
+) -> Result<Arc<Device>, Trouble> {
+    let socket = attempt
+        .connect(gateway, wish.connect_timeout_ms)
+        .map_err(Trouble::Gateway)?;
+    let image = read_inode(wish, gateway, &socket, attempt)?;
+    let map = build_map(&image).map_err(|refusal| refused(wish, gateway, refusal))?;
+    let map = map.map_err(Trouble::Final)?;
+
+    let mut links = KVec::with_capacity(wish.connections as usize, GFP_KERNEL)
+        .map_err(|error| Trouble::Final(error.into()))?;
+    let mut socket = Some(socket);
+    for _ in 0..wish.connections {
+        let socket = match socket.take() {
+            Some(socket) => socket,
+            None => attempt
+                .connect(gateway, wish.connect_timeout_ms)
+                .map_err(Trouble::Gateway)?,
+        };
+        socket.wait_forever();
+        let disk = wish.disk.to_str().unwrap_or_default();
+        let link =
+            Link::new(disk, gateway, socket, wish.queue_depth as usize).map_err(Trouble::Final)?;
+        links
+            .push(link, GFP_KERNEL)
+            .map_err(|error| Trouble::Final(error.into()))?;
+    }
+    let name = CString::try_from(&*wish.disk).map_err(|error| Trouble::Final(error.into()))?;
+    Device::new(
+        name,
+        image.geometry,
+        map,
+        links,
+        wish.queue_depth,
+        wish.io_timeout_ms,
+    )
+    .map_err(Trouble::Final)
+}
+
+fn read_inode(
+    wish: &Wish,
+    gateway: &SocketAddr,
+    socket: &Socket,
+    attempt: &Attempt<Arc<Device>>,
+) -> Result<Image, Trouble> {
+    let access = if wish.read_only {
+        Access::ReadOnly
+    } else {
+        Access::ReadWrite
+    };
+    let mut opening = Opening::new(access);
+    let mut lookup = [0; LOOKUP_PAYLOAD_LEN as usize];
+    lookup[..wish.vdi.as_field().len()].copy_from_slice(wish.vdi.as_field());
+    let mut inode = KVVec::new();
+    let mut id = 0u32;
+    loop {
+        id = id.wrapping_add(1);
+        let ask = opening.ask();
+        let payload: &[u8] = match ask {
+            Ask::Lookup => &lookup,
+            Ask::Header | Ask::Inode | Ask::Check => &[],
+        };
+        let answer = call(socket, &opening.request(id), payload).map_err(Trouble::Gateway)?;
+        let incoming = opening
+            .incoming(&answer)
+            .map_err(|refusal| refused(wish, gateway, refusal))?;
+        let mut received = KVVec::new();
+        match incoming {
+            Incoming::None => {}
+            Incoming::Discard(len) => discard_payload(socket, len).map_err(Trouble::Gateway)?,
+            Incoming::Data => {
+                received = KVVec::from_elem(0, opening.answer_len() as usize, GFP_KERNEL)
+                    .map_err(|error| Trouble::Final(error.into()))?;
+                read_payload(socket, &mut received).map_err(Trouble::Gateway)?;
+            }
+        }
+        match opening.answered(&answer, &received) {
+            Progress::Ask => {}
+            Progress::Wait { ms } => attempt.sleep(ms).map_err(Trouble::Final)?,
+            Progress::Open(geometry) => return Ok(Image { geometry, inode }),
+            Progress::Refused(refusal) => return Err(refused(wish, gateway, refusal)),
+        }
+        if ask == Ask::Inode {
+            inode = received;
+        }
+    }
+}
+
+/// The object map out of the inode: 4 bytes per object.
+fn build_map(image: &Image) -> Result<Result<KVVec<Atomic<u32>>>, Refusal> {
+    let entries = || {
+        let bytes = image.inode.get(MAP_OFFSET as usize..).unwrap_or_default();
+        bytes.chunks_exact(4).map(|entry| match entry {
+            [a, b, c, d] => u32::from_le_bytes([*a, *b, *c, *d]),
+            _ => 0,
+        })
+    };
+    check_map(image.geometry.vid(), entries())?;
+    let build = || -> Result<KVVec<Atomic<u32>>> {
+        let mut map = KVVec::with_capacity(image.geometry.objects() as usize, GFP_KERNEL)?;
+        for entry in entries() {
+            map.push(Atomic::new(entry), GFP_KERNEL)?;
+        }
+        Ok(map)
+    };
+    Ok(build())
+}
+
+/// Says why the VDI cannot be mapped.
+fn refused(wish: &Wish, gateway: &SocketAddr, refusal: Refusal) -> Trouble {
+    pr_err!(
+        "{}: {}: VDI {}: {}; {}\n",
+        &*wish.disk,
+        Plain(gateway),
+        BStr::from_bytes(wish.vdi.as_bytes()),
+        Plain(refusal),
+        refusal.advice()
+    );
+    Trouble::Final(match refusal.errno() {
+        Errno::Io => EIO,
+        Errno::NoSpace => ENOSPC,
+        Errno::TimedOut => ETIMEDOUT,
+        Errno::NotFound => ENOENT,
+        Errno::Busy => EBUSY,
+        Errno::ReadOnly => EROFS,
+        Errno::NotSupported => EOPNOTSUPP,
+        Errno::Protocol => EPROTO,
+    })
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Declarations of the C helpers in this directory.
+//!
+//! C header: [`helpers.h`](helpers.h)
+
+use kernel::{
+    bindings,
+    ffi::{
+        c_char,
+        c_int,
+        c_uint,
+        c_void, //
+    }, //
+};
+
+pub(super) const SEND_NOWAIT: c_uint = 1;
+pub(super) const SEND_MORE: c_uint = 2;
+pub(super) const SEND_SPLICE: c_uint = 4;
+
+/// `struct sheepdog_cursor`.
+#[repr(C)]
+pub(super) struct RawCursor {
+    pub(super) bio: *mut bindings::bio,
+    pub(super) iter: bindings::bvec_iter,
+}
+
+// Without lockdep some structures of the kernel have members of size zero. C and bindgen agree on
+// them; with lockdep there is nothing to expect, hence `allow`.
+#[allow(improper_ctypes)]
+extern "C" {
+    pub(super) fn sheepdog_disk_alloc(
+        set: *mut bindings::blk_mq_tag_set,
+        lim: *mut bindings::queue_limits,
+        queuedata: *mut c_void,
+    ) -> *mut bindings::gendisk;
+    pub(super) fn sheepdog_disk_claim(disk: *mut bindings::gendisk) -> c_int;
+    pub(super) fn sheepdog_status(status: c_uint) -> bindings::blk_status_t;
+    pub(super) fn sheepdog_rq_zero(rq: *mut bindings::request);
+    pub(super) fn sheepdog_cursor_init(cursor: *mut RawCursor, rq: *mut bindings::request);
+    pub(super) fn sheepdog_cursor_fill(
+        cursor: *mut RawCursor,
+        bvecs: *mut bindings::bio_vec,
+        max: c_uint,
+        bytes: *mut usize,
+    ) -> c_uint;
+    pub(super) fn sheepdog_bvecs_spliceable(bvecs: *const bindings::bio_vec, nr: c_uint) -> bool;
+
+    pub(super) fn sheepdog_sock_create(ipv6: bool) -> *mut bindings::socket;
+    pub(super) fn sheepdog_sock_connect(
+        sock: *mut bindings::socket,
+        ipv6: bool,
+        address: *const u8,
+        port: u16,
+        timeout_ms: c_uint,
+    ) -> c_int;
+    pub(super) fn sheepdog_sock_set_timeouts(sock: *mut bindings::socket, timeout_ms: c_uint);
+    pub(super) fn sheepdog_sock_send(
+        sock: *mut bindings::socket,
+        bvecs: *mut bindings::bio_vec,
+        nr: c_uint,
+        skip: usize,
+        len: usize,
+        flags: c_uint,
+    ) -> isize;
+    pub(super) fn sheepdog_sock_recv(
+        sock: *mut bindings::socket,
+        bvecs: *mut bindings::bio_vec,
+        nr: c_uint,
+        len: usize,
+    ) -> isize;
+    pub(super) fn sheepdog_sock_send_buf(
+        sock: *mut bindings::socket,
+        buf: *const c_void,
+        len: usize,
+    ) -> isize;
+    pub(super) fn sheepdog_sock_recv_buf(
+        sock: *mut bindings::socket,
+        buf: *mut c_void,
+        len: usize,
+    ) -> isize;
+    pub(super) fn sheepdog_sock_abort(sock: *mut bindings::socket);
+    pub(super) fn sheepdog_sock_release(sock: *mut bindings::socket);
+
+    pub(super) fn sheepdog_memalloc_enter(reserves: bool) -> c_uint;
+    pub(super) fn sheepdog_memalloc_leave(saved: c_uint);
+    pub(super) fn sheepdog_thread_create(
+        body: unsafe extern "C" fn(*mut c_void) -> c_int,
+        data: *mut c_void,
+        name: *const c_char,
+    ) -> *mut bindings::task_struct;
+    pub(super) fn sheepdog_thread_stop(task: *mut bindings::task_struct) -> c_int;
+    pub(super) fn sheepdog_log_allowed() -> bool;
+}

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the `kernel` crate lacks: request queues whose requests carry data and end with a status,
+//! TCP sockets on bio pages, allocation scopes, threads.
+//!
+//! All `unsafe` and all C of the driver live in this room. Its interfaces are safe: whatever the
+//! rooms above do with them, memory stays sound, a request ends exactly once, and a thread is gone
+//! before its code is. Nothing here knows what Sheepdog is.
+
+pub(crate) mod blk;
+pub(crate) mod configfs;
+mod ffi;
+pub(crate) mod log;
+pub(crate) mod memalloc;
+pub(crate) mod pages;
+pub(crate) mod slots;
+pub(crate) mod socket;
+pub(crate) mod thread;

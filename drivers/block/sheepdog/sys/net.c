@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kernel TCP sockets for the I/O path. Every socket is set up so that its allocations cannot start
+ * I/O and may use the emergency reserve: what it sends is what frees memory.
+ */
+#include <linux/in.h>
+#include <linux/in6.h>
+#include <linux/net.h>
+#include <linux/tcp.h>
+#include <linux/uio.h>
+#include <net/ipv6.h>
+#include <net/sock.h>
+#include <net/tcp.h>
+
+#include "helpers.h"
+
+/*
+ * To be called from a kernel thread: a socket is charged to the memory cgroup of the task that
+ * creates it (sk_alloc), and a small cgroup would stall writeback.
+ */
+struct socket *sheepdog_sock_create(bool ipv6)
+{
+	struct socket *sock;
+	int ret;
+
+	ret = sock_create_kern(&init_net, ipv6 ? AF_INET6 : AF_INET, SOCK_STREAM, IPPROTO_TCP,
+			       &sock);
+	if (ret)
+		return ERR_PTR(ret);
+
+	sock->sk->sk_allocation = GFP_NOIO | __GFP_MEMALLOC;
+	/* The task's page frag would be refilled with the flags of another context. */
+	sock->sk->sk_use_task_frag = false;
+	sk_set_memalloc(sock->sk);
+	tcp_sock_set_nodelay(sock->sk);
+	return sock;
+}
+
+int sheepdog_sock_connect(struct socket *sock, bool ipv6, const u8 *address, u16 port,
+			  unsigned int timeout_ms)
+{
+	struct sockaddr_storage storage = {};
+	int len, ret;
+
+	if (ipv6) {
+		struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *)&storage;
+
+		sin6->sin6_family = AF_INET6;
+		sin6->sin6_port = htons(port);
+		memcpy(&sin6->sin6_addr, address, sizeof(sin6->sin6_addr));
+		len = sizeof(*sin6);
+	} else {
+		struct sockaddr_in *sin = (struct sockaddr_in *)&storage;
+
+		sin->sin_family = AF_INET;
+		sin->sin_port = htons(port);
+		memcpy(&sin->sin_addr, address, sizeof(sin->sin_addr));
+		len = sizeof(*sin);
+	}
+
+	/* connect(2) waits for sk_sndtimeo and says EINPROGRESS when that is over. */
+	sheepdog_sock_set_timeouts(sock, timeout_ms);
+	ret = kernel_connect(sock, (void *)&storage, len, 0);
+	return ret == -EINPROGRESS ? -ETIMEDOUT : ret;
+}
+
+/* Limits each wait for room to send or for data; 0 waits for ever. */
+void sheepdog_sock_set_timeouts(struct socket *sock, unsigned int timeout_ms)
+{
+	long timeo = timeout_ms ? msecs_to_jiffies(timeout_ms) : MAX_SCHEDULE_TIMEOUT;
+
+	WRITE_ONCE(sock->sk->sk_sndtimeo, timeo);
+	WRITE_ONCE(sock->sk->sk_rcvtimeo, timeo);
+}
+
+/* Sends len bytes of the described data from its byte skip on; how many went, or an errno. */
+ssize_t sheepdog_sock_send(struct socket *sock, struct bio_vec *bvecs, unsigned int nr,
+			   size_t skip, size_t len, unsigned int flags)
+{
+	struct msghdr msg = { .msg_flags = MSG_NOSIGNAL };
+
+	if (flags & SHEEPDOG_SEND_NOWAIT)
+		msg.msg_flags |= MSG_DONTWAIT;
+	if (flags & SHEEPDOG_SEND_MORE)
+		msg.msg_flags |= MSG_MORE;
+	if (flags & SHEEPDOG_SEND_SPLICE)
+		msg.msg_flags |= MSG_SPLICE_PAGES;
+	iov_iter_bvec(&msg.msg_iter, ITER_SOURCE, bvecs, nr, skip + len);
+	iov_iter_advance(&msg.msg_iter, skip);
+	return sock_sendmsg(sock, &msg);
+}
+
+/* Receives exactly len bytes; fewer mean that the peer closed, or a time limit. */
+ssize_t sheepdog_sock_recv(struct socket *sock, struct bio_vec *bvecs, unsigned int nr,
+			   size_t len)
+{
+	struct msghdr msg = { .msg_flags = MSG_NOSIGNAL | MSG_WAITALL };
+
+	iov_iter_bvec(&msg.msg_iter, ITER_DEST, bvecs, nr, len);
+	return sock_recvmsg(sock, &msg, msg.msg_flags);
+}
+
+ssize_t sheepdog_sock_send_buf(struct socket *sock, const void *buf, size_t len)
+{
+	struct msghdr msg = { .msg_flags = MSG_NOSIGNAL };
+	struct kvec vec = { .iov_base = (void *)buf, .iov_len = len };
+
+	return kernel_sendmsg(sock, &msg, &vec, 1, len);
+}
+
+ssize_t sheepdog_sock_recv_buf(struct socket *sock, void *buf, size_t len)
+{
+	struct msghdr msg = { .msg_flags = MSG_NOSIGNAL };
+	struct kvec vec = { .iov_base = buf, .iov_len = len };
+
+	return kernel_recvmsg(sock, &msg, &vec, 1, len, MSG_NOSIGNAL | MSG_WAITALL);
+}
+
+/*
+ * Resets the connection: the peer drops what it has not read, what we have not sent is purged,
+ * and everybody who waits on the socket wakes up with an error. May be called at any time, by
+ * anybody who keeps the socket from being released.
+ */
+void sheepdog_sock_abort(struct socket *sock)
+{
+	tcp_abort(sock->sk, ECONNABORTED);
+}
+
+void sheepdog_sock_release(struct socket *sock)
+{
+	sock_no_linger(sock->sk);
+	sock_release(sock);
+}

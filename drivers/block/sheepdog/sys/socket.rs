@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! TCP connections of the kernel to a peer, for the I/O path.
+//!
+//! C header: [`include/linux/net.h`](srctree/include/linux/net.h)
+
+use core::{
+    net::{
+        IpAddr,
+        SocketAddr, //
+    },
+    ptr::NonNull, //
+};
+
+use kernel::{
+    bindings,
+    error::from_err_ptr,
+    prelude::*, //
+};
+
+use super::{
+    blk::Chunk,
+    ffi, //
+};
+
+/// A TCP socket. Dropping it resets the connection.
+///
+/// # Invariants
+///
+/// `raw` is a socket made by `sheepdog_sock_create` that nobody else releases.
+pub(crate) struct Socket {
+    raw: NonNull<bindings::socket>,
+    ipv6: bool,
+}
+
+// SAFETY: The network stack locks what it changes.
+unsafe impl Send for Socket {}
+// SAFETY: As above; one thread may send while another receives and a third aborts.
+unsafe impl Sync for Socket {}
+
+/// How [`Socket::send`] treats the pages.
+#[derive(Clone, Copy)]
+pub(crate) struct SendFlags(kernel::ffi::c_uint);
+
+impl SendFlags {
+    /// Copy, wait for room, nothing follows.
+    pub(crate) const NONE: Self = Self(0);
+    /// Fail with `EAGAIN` instead of waiting for room.
+    pub(crate) const NOWAIT: Self = Self(ffi::SEND_NOWAIT);
+    /// More bytes follow at once: do not send a short segment.
+    pub(crate) const MORE: Self = Self(ffi::SEND_MORE);
+    /// Let the stack keep references to the pages instead of copying them.
+    pub(crate) const SPLICE: Self = Self(ffi::SEND_SPLICE);
+
+    /// Both.
+    pub(crate) fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl Socket {
+    /// Makes a socket for peers of the family of `peer`. To be called from a thread of ours: the
+    /// socket is charged to the memory cgroup of the task that makes it.
+    pub(crate) fn new(peer: &SocketAddr) -> Result<Self> {
+        let ipv6 = peer.is_ipv6();
+        // SAFETY: The helper has no requirements.
+        let raw = from_err_ptr(unsafe { ffi::sheepdog_sock_create(ipv6) })?;
+        // INVARIANT: Just made, and ours.
+        Ok(Self {
+            raw: NonNull::new(raw).ok_or(ENOMEM)?,
+            ipv6,
+        })
+    }
+
+    /// Connects, and from then on limits each wait for room or data. `ETIMEDOUT`, `ECONNREFUSED`,
+    /// `EHOSTUNREACH` and what else connect(2) says; `ECONNABORTED` after [`Self::abort`].
+    pub(crate) fn connect(&self, peer: &SocketAddr, timeout_ms: u32) -> Result {
+        let mut address = [0; 16];
+        match (peer.ip(), self.ipv6) {
+            (IpAddr::V4(ip), false) => address[..4].copy_from_slice(&ip.octets()),
+            (IpAddr::V6(ip), true) => address = ip.octets(),
+            _ => return Err(EINVAL),
+        }
+        // SAFETY: A live socket of that family, and an address of 16 bytes.
+        kernel::error::to_result(unsafe {
+            ffi::sheepdog_sock_connect(
+                self.raw.as_ptr(),
+                self.ipv6,
+                address.as_ptr(),
+                peer.port(),
+                timeout_ms,
+            )
+        })
+    }
+
+    /// Takes the limits of [`Self::connect`] away: waits last until [`Self::abort`].
+    pub(crate) fn wait_forever(&self) {
+        // SAFETY: A live socket.
+        unsafe { ffi::sheepdog_sock_set_timeouts(self.raw.as_ptr(), 0) };
+    }
+
+    /// Sends what `chunk` describes from byte `skip` on; how many bytes went.
+    pub(crate) fn send(&self, chunk: &mut Chunk, skip: usize, flags: SendFlags) -> Result<usize> {
+        let len = chunk.len().checked_sub(skip).ok_or(EINVAL)?;
+        let (bvecs, nr) = chunk.raw();
+        // SAFETY: A live socket; the chunk describes `skip + len` valid bytes.
+        to_len(unsafe { ffi::sheepdog_sock_send(self.raw.as_ptr(), bvecs, nr, skip, len, flags.0) })
+    }
+
+    /// Receives exactly what `chunk` describes. `ECONNRESET` if the peer closed before that.
+    pub(crate) fn recv(&self, chunk: &mut Chunk) -> Result {
+        let len = chunk.len();
+        let (bvecs, nr) = chunk.raw();
+        // SAFETY: A live socket; the chunk describes `len` valid bytes.
+        let got = to_len(unsafe { ffi::sheepdog_sock_recv(self.raw.as_ptr(), bvecs, nr, len) })?;
+        complete(got, len)
+    }
+
+    /// Sends all of `bytes`, copied.
+    pub(crate) fn send_bytes(&self, mut bytes: &[u8]) -> Result {
+        while !bytes.is_empty() {
+            // SAFETY: A live socket and a valid buffer.
+            let sent = to_len(unsafe {
+                ffi::sheepdog_sock_send_buf(self.raw.as_ptr(), bytes.as_ptr().cast(), bytes.len())
+            })?;
+            bytes = bytes.get(sent..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Fills `buffer`. `ECONNRESET` if the peer closed before that.
+    pub(crate) fn recv_bytes(&self, buffer: &mut [u8]) -> Result {
+        let len = buffer.len();
+        // SAFETY: A live socket and a valid buffer.
+        let got = to_len(unsafe {
+            ffi::sheepdog_sock_recv_buf(self.raw.as_ptr(), buffer.as_mut_ptr().cast(), len)
+        })?;
+        complete(got, len)
+    }
+
+    /// Resets the connection and wakes whoever waits on it, now and later, with an error. The peer
+    /// drops what it has not read. Any thread may call it, any number of times.
+    pub(crate) fn abort(&self) {
+        // SAFETY: A live socket.
+        unsafe { ffi::sheepdog_sock_abort(self.raw.as_ptr()) };
+    }
+}
+
+fn to_len(ret: isize) -> Result<usize> {
+    usize::try_from(ret).map_err(|_| match i32::try_from(ret) {
+        // A time limit of the socket.
+        Ok(errno) if Error::from_errno(errno) == EAGAIN => EAGAIN,
+        Ok(errno) => Error::from_errno(errno),
+        Err(_) => EIO,
+    })
+}
+
+fn complete(got: usize, wanted: usize) -> Result {
+    if got == wanted {
+        Ok(())
+    } else {
+        Err(ECONNRESET)
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // SAFETY: A live socket that is ours.
+        unsafe { ffi::sheepdog_sock_release(self.raw.as_ptr()) };
+    }
+}
