@@ -26,7 +26,7 @@ type Link = Option<u32>;
 const HASH: u32 = 0x9e37_79b1;
 
 /// Storage for one ticket. All its content is this file's business.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Node {
     /// As a bucket: the first creator whose object hashes here.
     bucket: Link,
@@ -34,7 +34,7 @@ pub struct Node {
     role: Role,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Role {
     /// Nothing to do with creation.
     Idle,
@@ -91,6 +91,7 @@ pub struct Waiters {
 /// - Every creator is in the chain of its object's bucket, once, and is the only one of its object.
 /// - Every waiter that is not released is in the list of one creator, once.
 /// - Every waiter that is released is in the list of one [`Waiters`], once.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Creations<S: DerefMut<Target = [Node]>> {
     nodes: S,
 }

@@ -108,8 +108,8 @@ impl Geometry {
         let map_offset = map_offset(idx).ok_or(OutOfRange::PastEnd)?;
         let within = offset_bytes & (self.object_size_bytes() - 1);
         let offset = u32::try_from(within).map_err(|_| OutOfRange::PastEnd)?;
-        // Both are below 2^32.
-        if within + u64::from(len_bytes) > self.object_size_bytes() {
+        // A sum of two numbers below 2^32.
+        if u64::from(offset) + u64::from(len_bytes) > self.object_size_bytes() {
             return Err(OutOfRange::CrossesObject);
         }
         Ok(Extent {

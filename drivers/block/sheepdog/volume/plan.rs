@@ -13,7 +13,7 @@ use crate::proto::RequestHeader;
 use crate::proto::Vid;
 
 /// What the guest wants.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Op {
     /// To have the range's bytes.
     Read,
@@ -22,7 +22,7 @@ pub enum Op {
 }
 
 /// One operation on the wire.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Step {
     /// READ_OBJ of the object of `parent`, or of the VDI's own.
     Read {
