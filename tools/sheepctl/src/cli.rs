@@ -14,21 +14,41 @@ use crate::name::{name_argument, spec_argument, MappingName, Name, VdiSpec};
 use crate::redundancy::Redundancy;
 use crate::size::ByteSize;
 
-/// Shown below the help of the whole program, and in its manual page.
-pub const EXIT_STATUS: &str = "\
-Exit status: 0 for success, else the errno that names the cause best, as with rbd:
-    2  ENOENT       no such VDI, snapshot or file
-   16  EBUSY        in use: mapped, mounted, locked
-   17  EEXIST       the name or tag is taken
-   19  ENODEV       not mapped, or the driver is not loaded
-   22  EINVAL       wrong usage or value
-   28  ENOSPC       the cluster is full
-   71  EPROTO       a gateway answers nonsense
-   95  EOPNOTSUPP   a kind of VDI that is not handled
-  110  ETIMEDOUT    no answer in time
-  111  ECONNREFUSED no sheep listens there
-  113  EHOSTUNREACH the gateway cannot be reached, or its name does not resolve
-and others; errno(1) lists them. The message on standard error says what to do.";
+/// Exit codes that a script may want to tell apart: errno, its name, what it means here.
+pub const EXIT_CODES: [(u8, &str, &str); 12] = [
+    (2, "ENOENT", "no such VDI or snapshot"),
+    (
+        11,
+        "EAGAIN",
+        "the cluster is not ready: unformatted, or nodes are missing",
+    ),
+    (16, "EBUSY", "in use: mapped, mounted, locked"),
+    (17, "EEXIST", "the name or tag is taken"),
+    (19, "ENODEV", "not mapped, or the driver is not loaded"),
+    (22, "EINVAL", "wrong usage or value"),
+    (28, "ENOSPC", "the cluster is full"),
+    (71, "EPROTO", "a gateway's answer makes no sense"),
+    (95, "EOPNOTSUPP", "a kind of VDI that is not handled"),
+    (110, "ETIMEDOUT", "no answer in time"),
+    (111, "ECONNREFUSED", "no sheep listens there"),
+    (
+        113,
+        "EHOSTUNREACH",
+        "the gateway cannot be reached, or its name has no address",
+    ),
+];
+
+/// Shown below the help of the whole program.
+fn exit_status() -> String {
+    let mut text =
+        "Exit status: 0 for success, else the errno that names the cause, as with rbd:\n"
+            .to_owned();
+    for (number, name, meaning) in EXIT_CODES {
+        text.push_str(&format!("  {number:>3}  {name:<13} {meaning}\n"));
+    }
+    text.push_str("and others. The message on standard error says what to do.");
+    text
+}
 
 /// Map Sheepdog volumes as block devices, and manage them
 ///
@@ -36,7 +56,7 @@ and others; errno(1) lists them. The message on standard error says what to do."
 /// so on. `map`, `unmap` and `list` speak to the driver on this machine; `vdi` and `cluster` speak
 /// to a Sheepdog cluster through one of its nodes, the gateway.
 #[derive(Debug, Parser)]
-#[command(name = "sheepctl", version, after_help = EXIT_STATUS, max_term_width = 100)]
+#[command(name = "sheepctl", version, after_help = exit_status(), max_term_width = 100)]
 pub struct Cli {
     /// Root of the file system in which /sys, /proc and /dev are looked for
     #[arg(

@@ -8,11 +8,11 @@ use std::net::SocketAddr;
 use rustix::io::Errno;
 use serde::Serialize;
 use sheepdog_core::proto::inode::object_count;
-use sheepdog_core::proto::limits::MAX_OBJECTS;
+use sheepdog_core::proto::limits::{MAX_BLOCK_SIZE_SHIFT, MAX_OBJECTS};
 use sheepdog_core::proto::LockType;
 
 use crate::cli::{LockCommand, VdiCommand};
-use crate::client::create::block_size_shift;
+use crate::client::create::{block_size_shift, check_size};
 use crate::client::inode::{time_text, Vdi};
 use crate::client::lock::Lock;
 use crate::client::lookup::about;
@@ -21,7 +21,8 @@ use crate::command::map::mapping_of;
 use crate::command::{connect, Output};
 use crate::failure::{Failure, Outcome};
 use crate::host::Host;
-use crate::name::{printable, Name, VdiSpec};
+use crate::mapping::status::Mapping;
+use crate::name::{printable, VdiSpec};
 use crate::redundancy::Redundancy;
 use crate::size::ByteSize;
 use crate::table::{columns, pairs};
@@ -36,6 +37,8 @@ pub fn run(host: &Host, command: VdiCommand, output: &mut Output<'_>) -> Outcome
             size,
         } => {
             let shift = object_size.map(block_size_shift).transpose()?;
+            // What no object size makes possible is refused without asking the cluster for its own.
+            check_size(size, shift.unwrap_or(MAX_BLOCK_SIZE_SHIFT))?;
             let redundancy = copies.unwrap_or(Redundancy::ClusterDefault);
             connect(&cluster)?.create(&name, size, redundancy, shift)?;
             Ok(())
@@ -45,7 +48,10 @@ pub fn run(host: &Host, command: VdiCommand, output: &mut Output<'_>) -> Outcome
             info(&mut connect(&cluster)?, &vdi, json, output)
         }
         VdiCommand::Delete { cluster, yes, vdi } => {
-            delete(host, &mut connect(&cluster)?, &vdi, yes)
+            if vdi.tag.is_none() {
+                refuse_mapped(mapping_of(host, &vdi.name)?)?;
+            }
+            delete(&mut connect(&cluster)?, &vdi, yes)
         }
         VdiCommand::Resize {
             cluster,
@@ -54,7 +60,8 @@ pub fn run(host: &Host, command: VdiCommand, output: &mut Output<'_>) -> Outcome
             size,
         } => connect(&cluster)?.resize(&name, size, shrink),
         VdiCommand::Snapshot { cluster, tag, name } => {
-            refuse_mapped_writer(host, &name)?;
+            let mapping = mapping_of(host, &name)?;
+            refuse_mapped(mapping.filter(|mapping| !mapping.read_only))?;
             connect(&cluster)?.snapshot(&name, &tag)?;
             Ok(())
         }
@@ -216,12 +223,7 @@ fn info(client: &mut Client, spec: &VdiSpec, json: bool, output: &mut Output<'_>
     ]))
 }
 
-fn delete(host: &Host, client: &mut Client, spec: &VdiSpec, yes: bool) -> Outcome<()> {
-    if spec.tag.is_none() {
-        if let Some(mapping) = mapping_of(host, &spec.name)? {
-            return Err(mapped(&mapping.device, &spec.name));
-        }
-    }
+fn delete(client: &mut Client, spec: &VdiSpec, yes: bool) -> Outcome<()> {
     if !yes {
         let vid = client.find(spec)?;
         let vdi = client.read_found_vdi(vid)?;
@@ -230,13 +232,20 @@ fn delete(host: &Host, client: &mut Client, spec: &VdiSpec, yes: bool) -> Outcom
     client.delete(spec)
 }
 
-fn mapped(device: &Option<String>, name: &Name) -> Failure {
-    let device = device.as_deref().unwrap_or("a device");
-    Failure::new(
+/// Refuses to change a VDI that this machine uses through `mapping`.
+fn refuse_mapped(mapping: Option<Mapping>) -> Outcome<()> {
+    let Some(mapping) = mapping else {
+        return Ok(());
+    };
+    let device = mapping.device.as_deref().unwrap_or(&mapping.mapping);
+    Err(Failure::new(
         Errno::BUSY,
-        format!("VDI `{name}` is mapped on this machine as {device}"),
+        format!(
+            "VDI `{}` is mapped on this machine as {device}",
+            mapping.vdi
+        ),
     )
-    .advise(format!("unmap it first: `sheepctl unmap {device}`"))
+    .advise(format!("unmap it first: `sheepctl unmap {device}`")))
 }
 
 /// Asks on the terminal.
@@ -269,14 +278,6 @@ fn confirm(spec: &VdiSpec, vdi: &Vdi) -> Outcome<()> {
         Errno::CANCELED,
         format!("{} was not deleted", about(spec)),
     ))
-}
-
-fn refuse_mapped_writer(host: &Host, name: &Name) -> Outcome<()> {
-    match mapping_of(host, name)? {
-        Some(mapping) if !mapping.read_only => Err(mapped(&mapping.device, name)
-            .advise("the driver does not follow a snapshot: its writes would fail")),
-        _ => Ok(()),
-    }
 }
 
 /// One lock as `vdi lock list --json` shows it.

@@ -107,9 +107,15 @@ pub fn map(
 
 /// Ends and removes the mapping after `failure`; says so when that is not possible.
 pub fn undo(driver: &dyn Driver, name: &MappingName, failure: Failure) -> Failure {
-    // There is a disk only if something failed after `map`; without one this is ENODEV.
-    let _ = driver.write(name, Attribute::Unmap, b"1");
-    match driver.remove(name) {
+    let has_disk = driver
+        .read(name, Attribute::Device)
+        .is_ok_and(|disk| !disk.is_empty());
+    let unmapped = if has_disk {
+        driver.write(name, Attribute::Unmap, b"1")
+    } else {
+        Ok(())
+    };
+    match unmapped.and_then(|()| driver.remove(name)) {
         Ok(()) => failure,
         Err(error) => failure.advise(format!(
             "the mapping `{name}` could not be removed ({error}): `sheepctl unmap {name}`"

@@ -63,6 +63,7 @@ impl ModelDriver {
         self.set(mapping, Attribute::SizeBytes, "1073741824");
         self.set(mapping, Attribute::ObjectSize, "4194304");
         self.set(mapping, Attribute::MemoryBytes, "66560");
+        self.set(mapping, Attribute::InFlight, "0");
     }
 
     fn state(&self, mapping: &str) -> String {
@@ -90,11 +91,25 @@ impl ModelDriver {
             *busy -= 1;
             return Err(Errno::BUSY.into());
         }
-        self.set(mapping, Attribute::State, "new");
-        self.set(mapping, Attribute::Device, "");
+        let mut mappings = self.mappings.borrow_mut();
+        let files = mappings.get_mut(mapping).unwrap();
+        for attribute in WITHOUT_DISK_EMPTY {
+            files.insert(attribute, String::new());
+        }
+        files.insert(Attribute::State, "new".to_owned());
         Ok(())
     }
 }
+
+/// What is empty without a disk.
+const WITHOUT_DISK_EMPTY: [Attribute; 6] = [
+    Attribute::Device,
+    Attribute::VdiId,
+    Attribute::SizeBytes,
+    Attribute::ObjectSize,
+    Attribute::MemoryBytes,
+    Attribute::InFlight,
+];
 
 fn fresh() -> Files {
     [
@@ -106,15 +121,11 @@ fn fresh() -> Files {
         (Attribute::IoTimeoutMs, "30000"),
         (Attribute::ReadOnly, "0"),
         (Attribute::State, "new"),
-        (Attribute::Device, ""),
-        (Attribute::VdiId, ""),
-        (Attribute::SizeBytes, "0"),
-        (Attribute::ObjectSize, "0"),
-        (Attribute::MemoryBytes, "0"),
-        (Attribute::InFlight, "0"),
     ]
+    .into_iter()
+    .chain(WITHOUT_DISK_EMPTY.map(|attribute| (attribute, "")))
     .map(|(attribute, value)| (attribute, value.to_owned()))
-    .into()
+    .collect()
 }
 
 impl Driver for ModelDriver {

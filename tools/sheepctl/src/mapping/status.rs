@@ -108,8 +108,8 @@ pub fn one(driver: &dyn Driver, name: &MappingName) -> Outcome<Mapping> {
         queue_depth: reader.number(Attribute::QueueDepth)?,
         connect_timeout_ms: reader.number(Attribute::ConnectTimeoutMs)?,
         io_timeout_ms: reader.number(Attribute::IoTimeoutMs)?,
-        memory_bytes: reader.number(Attribute::MemoryBytes)?,
-        in_flight: reader.number(Attribute::InFlight)?,
+        memory_bytes: reader.optional(Attribute::MemoryBytes)?.unwrap_or(0),
+        in_flight: reader.optional(Attribute::InFlight)?.unwrap_or(0),
     })
 }
 
@@ -149,12 +149,12 @@ impl Reader<'_> {
         })
     }
 
-    /// A size: 0, or nothing, stands for none.
+    /// A number of a disk: empty without one.
     fn optional(&self, attribute: Attribute) -> Outcome<Option<u64>> {
         if self.bytes(attribute)?.is_empty() {
             return Ok(None);
         }
-        Ok(Some(self.number(attribute)?).filter(|number| *number != 0))
+        self.number(attribute).map(Some)
     }
 }
 

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `sheepctl` on machines made of files: usage, exit codes, and what it reads from the driver.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command as Process, Stdio};
+
+use assert_cmd::Command;
+use predicates::prelude::*;
+use serde_json::json;
+
+fn sheepctl(root: &Path) -> Command {
+    let mut command = Command::cargo_bin("sheepctl").unwrap();
+    command
+        .env_remove("SHEEPDOG_GATEWAY")
+        .arg("--host-root")
+        .arg(root)
+        .timeout(std::time::Duration::from_secs(30));
+    command
+}
+
+fn put(root: &Path, path: &str, content: &str) {
+    let path = root.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
+/// A machine with one live and one failed mapping.
+fn machine() -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    let live = [
+        ("gateways", "192.0.2.1:7000,[2001:db8::1]:7001\n"),
+        ("vdi", "my vm\n"),
+        ("connections", "4\n"),
+        ("queue_depth", "128\n"),
+        ("connect_timeout_ms", "10000\n"),
+        ("io_timeout_ms", "30000\n"),
+        ("read_only", "0\n"),
+        ("map", ""),
+        ("unmap", ""),
+        ("state", "live\n"),
+        ("device", "sheepa\n"),
+        ("vdi_id", "7c2b25\n"),
+        ("size_bytes", "10737418240\n"),
+        ("object_size", "4194304\n"),
+        ("memory_bytes", "66560\n"),
+        ("in_flight", "3\n"),
+    ];
+    for (file, content) in live {
+        put(
+            root.path(),
+            &format!("sys/kernel/config/sheepdog/vm/{file}"),
+            content,
+        );
+        let failed = match file {
+            "state" => "failed\n",
+            "device" | "vdi_id" | "size_bytes" | "object_size" | "memory_bytes" | "in_flight" => {
+                "\n"
+            }
+            "vdi" => "other\n",
+            _ => content,
+        };
+        put(
+            root.path(),
+            &format!("sys/kernel/config/sheepdog/zz/{file}"),
+            failed,
+        );
+    }
+    root
+}
+
+#[test]
+fn wrong_usage_exits_with_einval() {
+    let root = machine();
+    for arguments in [
+        &["map"][..],
+        &["frobnicate"],
+        &["map", "--connections", "17", "vm0"],
+        &["map", "--queue-depth", "0", "vm0"],
+        &["map", "--gateway", "::1", "vm0"],
+        &["map", "--name", "a/b", "vm0"],
+        &["map", ""],
+        &["vdi", "create", "vm0", "10X"],
+        &["vdi", "create", "vm0", "0"],
+        &["vdi", "create", "vm0", "1000"],
+        &["vdi", "create", "--object-size", "3M", "vm0", "1G"],
+        &["vdi", "create", "--object-size", "512K", "vm0", "1G"],
+        &["vdi", "create", "--copies", "32", "vm0", "1G"],
+        &["vdi", "info", "@tag"],
+        &["vdi", "snapshot", "vm0"],
+    ] {
+        let closed = closed_port();
+        sheepctl(root.path())
+            .env("SHEEPDOG_GATEWAY", &closed)
+            .args(arguments)
+            .assert()
+            .code(22)
+            .stdout("")
+            .stderr(predicate::str::is_empty().not());
+    }
+}
+
+/// An address at which nobody listens.
+fn closed_port() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+#[test]
+fn names_that_are_too_long_say_so() {
+    let root = machine();
+    let name = "x".repeat(256);
+    sheepctl(root.path())
+        .args(["vdi", "create", &name, "1G"])
+        .assert()
+        .code(22)
+        .stderr(predicate::str::contains("longer than 255 bytes"));
+}
+
+#[test]
+fn help_and_version_succeed_and_tell_the_exit_codes() {
+    let root = machine();
+    sheepctl(root.path())
+        .arg("--help")
+        .assert()
+        .success()
+        .stdout(predicate::str::contains("EBUSY").and(predicate::str::contains("unmap")));
+    sheepctl(root.path()).arg("--version").assert().success();
+}
+
+#[test]
+fn list_shows_the_mappings() {
+    let root = machine();
+    sheepctl(root.path()).arg("list").assert().success().stdout(
+        "DEVICE       VDI    MAPPING  STATE   SIZE    ACCESS  GATEWAYS\n\
+         /dev/sheepa  my vm  vm       live    10 GiB  rw      192.0.2.1:7000,[2001:db8::1]:7001\n\
+         -            other  zz       failed  -       rw      192.0.2.1:7000,[2001:db8::1]:7001\n",
+    );
+}
+
+#[test]
+fn list_as_json_keeps_its_schema() {
+    let root = machine();
+    let output = sheepctl(root.path())
+        .args(["list", "--json"])
+        .assert()
+        .success();
+    let shown: serde_json::Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
+    let gateways = json!(["192.0.2.1:7000", "[2001:db8::1]:7001"]);
+    assert_eq!(
+        shown,
+        json!([
+            {
+                "mapping": "vm", "vdi": "my vm", "vdi_id": "7c2b25", "device": "/dev/sheepa",
+                "state": "live", "size_bytes": 10_737_418_240_u64, "object_size": 4_194_304,
+                "read_only": false, "gateways": gateways, "connections": 4, "queue_depth": 128,
+                "connect_timeout_ms": 10000, "io_timeout_ms": 30000, "memory_bytes": 66560,
+                "in_flight": 3
+            },
+            {
+                "mapping": "zz", "vdi": "other", "vdi_id": null, "device": null,
+                "state": "failed", "size_bytes": null, "object_size": null,
+                "read_only": false, "gateways": gateways, "connections": 4, "queue_depth": 128,
+                "connect_timeout_ms": 10000, "io_timeout_ms": 30000, "memory_bytes": 0,
+                "in_flight": 0
+            }
+        ])
+    );
+}
+
+#[test]
+fn without_the_driver_nothing_is_mapped() {
+    let root = tempfile::tempdir().unwrap();
+    sheepctl(root.path())
+        .arg("list")
+        .assert()
+        .success()
+        .stdout("");
+    sheepctl(root.path())
+        .args(["list", "--json"])
+        .assert()
+        .success()
+        .stdout("[]\n");
+    sheepctl(root.path())
+        .args(["unmap", "/dev/sheepa"])
+        .assert()
+        .code(19)
+        .stderr(predicate::str::contains("is not mapped"));
+    sheepctl(root.path())
+        .args(["map", "vm0"])
+        .assert()
+        .code(19)
+        .stderr(predicate::str::contains("modprobe sheepdog"));
+}
+
+#[test]
+fn a_mapped_vdi_is_neither_deleted_nor_snapshotted() {
+    let root = machine();
+    for arguments in [
+        &["vdi", "delete", "--yes", "my vm"][..],
+        &["vdi", "snapshot", "--tag", "t", "my vm"],
+    ] {
+        sheepctl(root.path())
+            .env("SHEEPDOG_GATEWAY", closed_port())
+            .args(arguments)
+            .assert()
+            .code(16)
+            .stderr(predicate::str::contains("sheepctl unmap /dev/sheepa"));
+    }
+    sheepctl(root.path())
+        .env("SHEEPDOG_GATEWAY", closed_port())
+        .args(["vdi", "delete", "--yes", "other"])
+        .assert()
+        .code(111);
+}
+
+#[test]
+fn map_refuses_a_second_writer_before_it_touches_the_driver() {
+    let root = machine();
+    sheepctl(root.path())
+        .args(["map", "--gateway", "192.0.2.1", "my vm"])
+        .assert()
+        .code(16)
+        .stderr(predicate::str::contains("already mapped, as /dev/sheepa"));
+    assert_eq!(
+        fs::read_dir(root.path().join("sys/kernel/config/sheepdog"))
+            .unwrap()
+            .count(),
+        2
+    );
+}
+
+#[test]
+fn unmap_writes_to_the_mapping_that_is_meant() {
+    let root = machine();
+    let directory = root.path().join("sys/kernel/config/sheepdog/vm");
+    // A directory of files cannot be removed as the driver's can, so only the first half is seen.
+    sheepctl(root.path())
+        .args(["unmap", "--force", "/dev/sheepa"])
+        .assert()
+        .code(39)
+        .stderr(predicate::str::contains("cannot remove the mapping `vm`"));
+    assert_eq!(
+        fs::read_to_string(directory.join("unmap")).unwrap(),
+        "force"
+    );
+}
+
+#[test]
+fn the_udev_helper_knows_the_disks_of_mappings_only() {
+    let root = machine();
+    sheepctl(root.path())
+        .args(["udev-export", "sheepa"])
+        .assert()
+        .success()
+        .stdout("SHEEPDOG_MAPPING=vm\nSHEEPDOG_VDI_ENC=my\\x20vm\n");
+    sheepctl(root.path())
+        .args(["udev-export", "sheepb"])
+        .assert()
+        .code(19)
+        .stdout("");
+}
+
+#[test]
+fn every_shell_gets_a_completion_script() {
+    let root = machine();
+    for shell in ["bash", "zsh", "fish"] {
+        sheepctl(root.path())
+            .args(["completion", shell])
+            .assert()
+            .success()
+            .stdout(predicate::str::contains("unmap"));
+    }
+}
+
+#[test]
+fn every_command_gets_a_manual_page() {
+    let root = machine();
+    let pages = root.path().join("man1");
+    sheepctl(root.path())
+        .arg("man")
+        .arg(&pages)
+        .assert()
+        .success();
+    for page in ["sheepctl.1", "sheepctl-map.1", "sheepctl-vdi-create.1"] {
+        assert!(pages.join(page).exists(), "{page}");
+    }
+    assert!(!pages.join("sheepctl-udev-export.1").exists());
+    let main = fs::read_to_string(pages.join("sheepctl.1")).unwrap();
+    for section in ["EXIT STATUS", "ENVIRONMENT", "FILES", "EXAMPLES"] {
+        assert!(
+            main.contains(&format!(".SH \"{section}\""))
+                || main.contains(&format!(".SH {section}")),
+            "{section}"
+        );
+    }
+    let printed = sheepctl(root.path()).arg("man").assert().success();
+    assert_eq!(String::from_utf8_lossy(&printed.get_output().stdout), main);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let root = machine();
+    let mut child = Process::new(assert_cmd::cargo::cargo_bin("sheepctl"))
+        .arg("--host-root")
+        .arg(root.path())
+        .args(["completion", "bash"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
