@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# From "I want to compile for this kernel target" to entries in the cache: roots and kernels.
+# Needs lib.sh, and $TOP, the clone.
+
+# How long an answer of the archive to "which kernel is the newest?" is believed.
+readonly DISCOVERY_MINUTES=$((24 * 60))
+
+# The packages of the groups, comma-separated: packages_of @kernel, or packages_of '' for all groups.
+packages_of() {
+	recipe "$BUILD/packages" | awk -v want="$1" '
+		/^@/ { group = $1; next }
+		want == "" || group == want' | sort -u | paste -sd ,
+}
+
+# On the host: mmdebstrap and the archive's keyring, which Ubuntu does not have.
+need_mmdebstrap() {
+	local missing=()
+	command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
+	[ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || [ -e /usr/share/keyrings/debian-archive-keyring.pgp ] ||
+		missing+=(debian-archive-keyring)
+	[ ${#missing[@]} = 0 ] && return
+	say "installing ${missing[*]}"
+	{ apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends "${missing[@]}"; } \
+		>"$CACHE/tmp/install.log" 2>&1 </dev/null ||
+		die "cannot install ${missing[*]}: install it yourself (apt-get install ${missing[*]}); the log is $CACHE/tmp/install.log"
+}
+
+# ensure_root SUITE: sets ROOT to a root of that suite. The first is made by the host's mmdebstrap,
+# others from inside the first.
+ensure_root() {
+	local suite=$1 packages name tools
+	if [ "$suite" = trixie ]; then packages=$(packages_of ''); else packages=$(packages_of @kernel); fi
+	name=root-$suite-$(key_of "$packages" "$(recipe "$BUILD/root-recipe")")
+	if [ "$suite" = trixie ]; then
+		[ -d "$CACHE/$name" ] || { need_root_user; need_mmdebstrap; }
+		make_entry "$name" "$BUILD/root-recipe" "$suite" "$packages"
+	else
+		ensure_root trixie
+		tools=$ROOT
+		make_entry "$name" root_inside "$tools" "$suite" "$packages"
+	fi
+	ROOT=$CACHE/$name
+	prune root
+}
+
+root_inside() {
+	enter "$1" "$TOP:/src"$'\n'"$4:/work" /src/tools/build/root-recipe "$2" "$3" /work
+}
+
+need_root_user() {
+	[ "$(id -u)" = 0 ] || die "making the build root needs root: run as root, or build with your own kernel tree (make KDIR=...)"
+}
+
+# The line of the file `kernels` for the target, or for a pinned release all suites of all targets.
+suites_and_version() {
+	if [ -n "${KERNEL:-}" ]; then
+		printf '%s %s\n' "$(recipe "$BUILD/kernels" | awk '{ print $2 }' | paste -sd ,)" "$KERNEL"
+	else
+		recipe "$BUILD/kernels" | awk -v target="$1" '$1 == target { print $2, $3 }'
+	fi
+}
+
+# discover_kernel TARGET: sets RELEASE, VERSION, SUITE, and ANSWER, the file that says so. The archive is asked once a day; when it
+# does not answer, the last answer holds.
+discover_kernel() {
+	local target=$1 suites wanted lock
+	read -r suites wanted < <(suites_and_version "$target") ||
+		die "unknown KERNEL_TARGET '$target': tools/build/kernels has $(recipe "$BUILD/kernels" | awk '{ print $1 }' | paste -sd ' ')"
+	ANSWER=$CACHE/found-$(key_of "$suites" "$wanted")
+	if ! fresh "$ANSWER"; then
+		ensure_root trixie
+		exec {lock}>"$CACHE/lock/discover"
+		flock "$lock"
+		if ! fresh "$ANSWER"; then
+			mkdir -p "$CACHE/apt"
+			if enter "$ROOT" "$TOP:/src"$'\n'"$CACHE/apt:/apt" /src/tools/build/discover "$suites" "$wanted" \
+				>"$ANSWER.new" 2>"$ANSWER.log" </dev/null; then
+				mv "$ANSWER.new" "$ANSWER"
+			elif [ -s "$ANSWER" ]; then
+				say "the archive does not answer, going on with the kernel it named last ($ANSWER.log)"
+			else
+				report_failure "$ANSWER.log"
+			fi
+		fi
+		exec {lock}>&-
+	fi
+	read -r RELEASE VERSION SUITE <"$ANSWER"
+}
+
+fresh() { [ -s "$1" ] && [ -n "$(find "$1" -mmin "-$DISCOVERY_MINUTES")" ]; }
+
+# ensure_kernel TARGET: sets ROOT, the root that compiles for it, and KERNEL_ENTRY, to be bound to /kernel.
+ensure_kernel() {
+	local name
+	discover_kernel "$1"
+	recipe "$BUILD/tested-kernels" | grep -q "^$RELEASE *$VERSION\$" ||
+		say "kernel $RELEASE ($VERSION) is not one that this version was tested with; those are: $(recipe "$BUILD/tested-kernels" | awk '{ print $1 }' | paste -sd ' ') (pin one with make KERNEL=<release>)"
+	ensure_root "$(suite_of_root "$SUITE")"
+	name=kernel-$RELEASE-$(key_of "$VERSION" "$(recipe "$BUILD/kernel-recipe")" "$(cat "$ROOT/etc/toolchain")")
+	make_entry "$name" kernel_inside "$ROOT" "$RELEASE" "$VERSION" "$SUITE"
+	# shellcheck disable=SC2034 # for the caller
+	KERNEL_ENTRY=$CACHE/$name
+	prune kernel
+}
+
+# What the archive was found to have may be gone by the time it is fetched: then it is asked again.
+kernel_inside() {
+	mkdir "$5/apt"
+	enter "$1" "$TOP:/src"$'\n'"$5:/kernel"$'\n'"$5/apt:/apt" /src/tools/build/kernel-recipe "$2" "$3" "$4" || {
+		rm -f "$ANSWER"
+		return 1
+	}
+	rm -r "$5/apt"
+}
