@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Everything is built and tested in a Debian root that tools/build/run makes on first use and keeps
+# in a cache outside the clone; the host needs root, make and mmdebstrap. With KDIR= there is no
+# root: the host's own compilers build against that kernel tree.
+
+KERNEL_TARGET ?= backports
+KERNEL_TARGETS ?= backports 7.2
+export KERNEL_TARGET KERNEL_TARGETS KERNEL GATEWAYS JOBS WERROR DESTDIR
+
+RUN := tools/build/run
+CARGO_FLAGS := --locked --manifest-path tools/Cargo.toml
+
+ifdef KDIR
+MODULE := tools/build/module $(KDIR)
+TOOLS := tools/build/host-cargo
+BIN := build/host/release
+else
+MODULE := $(RUN) --for-kernel tools/build/module /kernel/build
+TOOLS := $(RUN) cargo
+BIN := build/cargo/release
+endif
+
+.PHONY: all
+all: module tools
+
+.PHONY: module
+module:
+	$(MODULE) modules
+
+.PHONY: samples
+samples:
+	$(MODULE) CONFIG_SHEEPDOG_SAMPLES=m modules
+
+.PHONY: all-kernels
+all-kernels:
+	set -e; for target in $(KERNEL_TARGETS); do $(MAKE) KERNEL_TARGET=$$target samples; done
+
+.PHONY: tools
+tools:
+	$(TOOLS) build --release $(CARGO_FLAGS)
+
+# Installs into DESTDIR, without it into the running system.
+.PHONY: install
+install: module tools
+	rm -rf build/stage
+	$(MODULE) modules_install INSTALL_MOD_STRIP=1 DEPMOD=true
+	tools/build/install $(BIN)
+
+.PHONY: lint
+lint:
+	$(RUN) --for-kernel tools/build/lint
+
+.PHONY: test
+test:
+	tools/build/test
+
+.PHONY: clean
+clean:
+	rm -rf build
+
+.PHONY: clean-cache
+clean-cache:
+	tools/build/clean-cache
+
+.PHONY: help
+help:
+	@cat tools/build/help
