@@ -1,0 +1,9 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Test: a test finds nothing running that the one before it in the same boot left behind
+# Set: smoke
+# Group: short
+set -euo pipefail
+
+! pgrep -x sleep
+sleep 1000 &

@@ -1,0 +1,8 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Test: a machine that dies is reported as dead
+# Set: smoke
+# Expect: dead
+
+echo c >/proc/sysrq-trigger
+sleep 1000

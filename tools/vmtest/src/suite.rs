@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! From a list of tests to outcomes: which run where, which share a machine, several at once. In:
+//! tests, kernels, settings. Out: one outcome per test and kernel, to the collector.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::header::{Kernels, Need, Test};
+use crate::host_dir::HostDir;
+use crate::kernel::Kernel;
+use crate::message::HOST_DIR;
+use crate::qemu::{Accelerator, Machine};
+use crate::report::{Collector, Outcome};
+use crate::session::{Order, Session, Verdict};
+use crate::sheep::Sheep;
+use crate::vm::Vm;
+
+/// Limit for booting, on an emulated CPU that shares the host.
+const BOOT_LIMIT: Duration = Duration::from_secs(60);
+
+/// What instruction counting makes slower, in whole times.
+const COUNTED_SLOWDOWN: u32 = 5;
+
+/// A kernel to run tests on.
+pub struct Target {
+    /// The kernel.
+    pub kernel: Kernel,
+    /// What its machines find under `/host`.
+    pub host: HostDir,
+    /// Whether there is a module for it.
+    pub has_module: bool,
+}
+
+/// What holds for all tests of a run.
+pub struct Settings {
+    /// Root image.
+    pub root: PathBuf,
+    /// How instructions are carried out.
+    pub accelerator: Accelerator,
+    /// More words for the kernel's command line.
+    pub append: String,
+    /// Limits are multiplied by this.
+    pub scale: f64,
+    /// Program of the development sheep.
+    pub devsheep: Option<PathBuf>,
+    /// Somebody else's cluster, as the guest sees it.
+    pub gateways: Option<String>,
+    /// Where logs go.
+    pub logs: PathBuf,
+}
+
+/// Tests that run in one machine, one after the other.
+struct Job<'a> {
+    target: &'a Target,
+    tests: Vec<&'a Test>,
+}
+
+impl Settings {
+    /// A limit as it holds in this run.
+    pub fn limit(&self, limit: Duration) -> Duration {
+        let limit = limit.mul_f64(self.scale);
+        match self.accelerator {
+            Accelerator::InstructionCount => limit * COUNTED_SLOWDOWN,
+            Accelerator::Kvm | Accelerator::Tcg => limit,
+        }
+    }
+
+    /// Why a test cannot run here, if it cannot.
+    fn obstacle(&self, target: &Target, test: &Test) -> Option<String> {
+        let needs = |need| test.needs.contains(&need);
+        if needs(Need::Module) && !target.has_module {
+            Some("needs the module (--module or --kernel DIR=MODULE)".into())
+        } else if needs(Need::Faults) && self.gateways.is_some() {
+            Some("needs control over the sheep, which an outside cluster does not give".into())
+        } else if needs(Need::Sheep) && self.gateways.is_none() && self.devsheep.is_none() {
+            Some("needs a sheep (--devsheep or --gateways)".into())
+        } else {
+            None
+        }
+    }
+
+    /// Boots a machine. The error is the verdict for the test that it was for.
+    pub fn boot<'a>(
+        &self,
+        target: &'a Target,
+        test: &Test,
+        logs: &'a Path,
+        echo: bool,
+    ) -> Result<std::result::Result<Session<'a>, Verdict>> {
+        fs::create_dir_all(logs).with_context(|| format!("{}", logs.display()))?;
+        let disk = (test.disk_mib > 0).then(|| logs.join("disk"));
+        if let Some(disk) = &disk {
+            File::create(disk)?.set_len(u64::from(test.disk_mib) << 20)?;
+        }
+        let machine = Machine {
+            kernel: &target.kernel,
+            root: &self.root,
+            host: &target.host.image(),
+            accelerator: self.accelerator,
+            memory_mib: test.memory_mib,
+            cpus: test.cpus,
+            disk,
+            append: &self.append,
+        };
+        Session::boot(
+            Vm::start(&machine, logs, echo)?,
+            &target.kernel,
+            logs,
+            self.limit(BOOT_LIMIT),
+        )
+    }
+
+    /// Starts a sheep if the test needs one, and returns it with the test's environment.
+    pub fn surroundings(
+        &self,
+        target: &Target,
+        test: &Test,
+        logs: &Path,
+    ) -> Result<(Option<Sheep>, BTreeMap<String, String>)> {
+        let mut env = BTreeMap::from([
+            ("TEST".to_owned(), test.name.clone()),
+            ("LIB".into(), format!("{HOST_DIR}/tests/lib.sh")),
+            // Unique, since an outside cluster may serve several runs.
+            (
+                "VDI".into(),
+                format!("vmtest-{}-{}", test.name, std::process::id()),
+            ),
+        ]);
+        if target.has_module {
+            env.insert("MODULE".into(), format!("{HOST_DIR}/sheepdog.ko"));
+        }
+        if !test.needs.contains(&Need::Sheep) {
+            return Ok((None, env));
+        }
+        if let Some(gateways) = &self.gateways {
+            env.insert("GATEWAYS".into(), gateways.clone());
+            return Ok((None, env));
+        }
+        let program = self.devsheep.as_deref().context("no development sheep")?;
+        let log = logs.join(format!("sheep-{}.log", test.name));
+        let sheep = Sheep::start(program, &test.sheep, &log)?;
+        env.insert("GATEWAYS".into(), sheep.gateways());
+        Ok((Some(sheep), env))
+    }
+}
+
+/// Runs tests on their kernels, `jobs` machines at once.
+pub fn run(
+    settings: &Settings,
+    targets: &[Target],
+    tests: &[Test],
+    jobs: usize,
+    collector: &Collector,
+) {
+    let queue = Mutex::new(plan(targets, tests));
+    thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| loop {
+                let job = queue
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .pop_front();
+                match job {
+                    Some(job) => run_job(settings, &job, collector),
+                    None => break,
+                }
+            });
+        }
+    });
+}
+
+/// Jobs, those that may take longest first, so that the last machines end together.
+fn plan<'a>(targets: &'a [Target], tests: &'a [Test]) -> VecDeque<Job<'a>> {
+    let mut jobs: Vec<Job<'a>> = Vec::new();
+    for (number, target) in targets.iter().enumerate() {
+        let start = jobs.len();
+        for test in tests {
+            if number > 0 && test.kernels == Kernels::First {
+                continue;
+            }
+            let shared = jobs[start..]
+                .iter_mut()
+                .find(|job| job.tests[0].shares_boot_with(test));
+            match shared {
+                Some(job) => job.tests.push(test),
+                None => jobs.push(Job {
+                    target,
+                    tests: vec![test],
+                }),
+            }
+        }
+    }
+    jobs.sort_by_key(|job| {
+        std::cmp::Reverse(job.tests.iter().map(|test| test.limit).sum::<Duration>())
+    });
+    jobs.into()
+}
+
+fn run_job(settings: &Settings, job: &Job<'_>, collector: &Collector) {
+    let mut rest = job.tests.as_slice();
+    while let Some((first, _)) = rest.split_first() {
+        let logs = settings
+            .logs
+            .join(&job.target.kernel.release)
+            .join(&first.name);
+        let done = run_in_one_machine(settings, job.target, rest, &logs, collector);
+        rest = &rest[done..];
+    }
+}
+
+/// Runs as many of the tests as one machine takes, at least one, and returns how many.
+fn run_in_one_machine(
+    settings: &Settings,
+    target: &Target,
+    tests: &[&Test],
+    logs: &Path,
+    collector: &Collector,
+) -> usize {
+    let mut session: Option<Session<'_>> = None;
+    for (number, test) in tests.iter().enumerate() {
+        let mut outcome = Outcome {
+            test: test.name.clone(),
+            kernel: target.kernel.release.clone(),
+            verdict: Verdict::Pass,
+            expect: test.expect,
+            took: Duration::ZERO,
+            boot: None,
+            logs: logs.to_owned(),
+            tail: String::new(),
+        };
+        if let Some(obstacle) = settings.obstacle(target, test) {
+            outcome.verdict = Verdict::Skip(obstacle);
+            collector.add(outcome);
+            continue;
+        }
+        let result = run_one(settings, target, test, logs, &mut session, &mut outcome);
+        outcome.verdict = result.unwrap_or_else(|error| Verdict::Fail(format!("{error:#}")));
+        let reusable = matches!(outcome.verdict, Verdict::Pass | Verdict::Skip(_));
+        if let (false, Some(session)) = (reusable, &session) {
+            outcome.tail = session.tail();
+        }
+        collector.add(outcome);
+        if !reusable {
+            return number + 1;
+        }
+    }
+    tests.len()
+}
+
+fn run_one<'a>(
+    settings: &Settings,
+    target: &'a Target,
+    test: &Test,
+    logs: &'a Path,
+    session: &mut Option<Session<'a>>,
+    outcome: &mut Outcome,
+) -> Result<Verdict> {
+    if session.is_none() {
+        let start = Instant::now();
+        match settings.boot(target, test, logs, false)? {
+            Ok(booted) => *session = Some(booted),
+            Err(verdict) => return Ok(verdict),
+        }
+        outcome.boot = Some(start.elapsed());
+    }
+    let session = session.as_mut().context("no machine")?;
+    let (mut sheep, env) = settings.surroundings(target, test, logs)?;
+    let file = test.path.file_name().unwrap_or_default();
+    let order = Order {
+        script: &format!("{HOST_DIR}/tests/{}", file.to_string_lossy()),
+        env,
+        limit: settings.limit(test.limit),
+        allow: &test.allow,
+        interactive: false,
+        show: false,
+    };
+    let start = Instant::now();
+    let verdict = session.run(&order, &mut sheep);
+    outcome.took = start.elapsed();
+    verdict
+}

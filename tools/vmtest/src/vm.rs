@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One running machine. In: orders for process 1 and for QEMU. Out: one stream of events, in the
+//! order in which they arrive. The machine ends when the value is dropped; logs stay.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, Context, Result};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::message::{ToGuest, ToHost};
+use crate::qemu::{Machine, QEMU, SOCKETS};
+use crate::qmp::Qmp;
+
+/// How long QEMU may take to open its sockets.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// Something that came out of the machine.
+#[derive(Debug)]
+pub enum Event {
+    /// A line of the console, without its end.
+    Console(String),
+    /// A line that a test printed.
+    Output(String),
+    /// A message of process 1.
+    Message(ToHost),
+    /// QEMU has ended, or the machine's streams have.
+    Gone,
+}
+
+/// A running machine.
+pub struct Vm {
+    qemu: Child,
+    control: UnixStream,
+    console: UnixStream,
+    qmp: Qmp,
+    events: Receiver<Event>,
+    _directory: TempDir,
+}
+
+impl Vm {
+    /// Starts the machine. Its console, QEMU's messages and the command line go to files in `logs`.
+    /// If `echo` is set, every byte of the console also goes to standard output as it comes.
+    pub fn start(machine: &Machine<'_>, logs: &Path, echo: bool) -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("vmtest-").tempdir()?;
+        let listeners = SOCKETS
+            .iter()
+            .map(|name| UnixListener::bind(directory.path().join(name)).map_err(Into::into))
+            .collect::<Result<Vec<_>>>()?;
+        let arguments = machine.arguments();
+        fs::write(
+            logs.join("qemu-command"),
+            format!("{QEMU} {}\n", arguments.join(" ")),
+        )?;
+        let messages = File::create(logs.join("qemu.log"))?;
+        let mut qemu = Command::new(QEMU)
+            .args(&arguments)
+            .current_dir(directory.path())
+            .stdin(Stdio::null())
+            .stdout(messages.try_clone()?)
+            .stderr(messages)
+            .spawn()
+            .with_context(|| format!("{QEMU}: install the package qemu-system-x86"))?;
+        let connected = accept_all(&listeners, &mut qemu).and_then(|streams| {
+            let [console, control, output, qmp] = streams;
+            Ok((console, control, output, Qmp::greet(qmp)?))
+        });
+        let (console, control, output, qmp) = match connected {
+            Ok(streams) => streams,
+            Err(error) => {
+                // It may have ended by itself.
+                let _ = qemu.kill();
+                let _ = qemu.wait();
+                let said = fs::read_to_string(logs.join("qemu.log")).unwrap_or_default();
+                return Err(error.context(format!("QEMU does not start: {}", said.trim())));
+            }
+        };
+        let (sender, events) = mpsc::channel();
+        let mut log = File::create(logs.join("console.log"))?;
+        let bytes = Echo {
+            stream: console.try_clone()?,
+            echo,
+        };
+        read_lines(bytes, &sender, move |line| {
+            // A full disk must not end the test.
+            let _ = writeln!(log, "{line}");
+            Some(Event::Console(line))
+        });
+        read_lines(output, &sender, |line| Some(Event::Output(line)));
+        read_lines(control.try_clone()?, &sender, |line| {
+            serde_json::from_str(&line).ok().map(Event::Message)
+        });
+        Ok(Self {
+            qemu,
+            control,
+            console,
+            qmp,
+            events,
+            _directory: directory,
+        })
+    }
+
+    /// The next event, or nothing until `deadline`.
+    pub fn next(&self, deadline: Instant) -> Option<Event> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match self.events.recv_timeout(left) {
+            Ok(event) => Some(event),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => Some(Event::Gone),
+        }
+    }
+
+    /// Sends an order to process 1.
+    pub fn send(&mut self, order: &ToGuest) -> Result<()> {
+        let mut line = serde_json::to_vec(order)?;
+        line.push(b'\n');
+        self.control
+            .write_all(&line)
+            .context("send to process 1 of the machine")
+    }
+
+    /// QEMU's control channel.
+    pub fn qmp(&mut self) -> &mut Qmp {
+        &mut self.qmp
+    }
+
+    /// Sends a SysRq over the serial line: a break, then the key. Works as long as interrupts do.
+    pub fn sysrq(&mut self, key: char) -> Result<()> {
+        self.qmp
+            .run("chardev-send-break", json!({ "id": "console" }))?;
+        // The kernel takes the key as part of the break if it is the next thing that it reads.
+        thread::sleep(Duration::from_millis(50));
+        self.type_in(key.to_string().as_bytes())
+    }
+
+    /// Types on the console.
+    pub fn type_in(&mut self, bytes: &[u8]) -> Result<()> {
+        self.console
+            .write_all(bytes)
+            .context("type on the machine's console")
+    }
+
+    /// What QEMU ended with, if it did.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.qemu.try_wait().ok().flatten()
+    }
+
+    /// The console, to type on from another thread.
+    pub fn keyboard(&self) -> Result<UnixStream> {
+        Ok(self.console.try_clone()?)
+    }
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.qemu.kill();
+        let _ = self.qemu.wait();
+    }
+}
+
+fn accept_all(listeners: &[UnixListener], qemu: &mut Child) -> Result<[UnixStream; 4]> {
+    let deadline = Instant::now() + START_LIMIT;
+    let mut streams = Vec::new();
+    for listener in listeners {
+        listener.set_nonblocking(true)?;
+        let stream = loop {
+            match listener.accept() {
+                Ok((stream, _)) => break stream,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error.into()),
+            }
+            if let Some(status) = qemu.try_wait()? {
+                bail!("it ended with {status}");
+            }
+            if Instant::now() > deadline {
+                bail!("it did not connect within {START_LIMIT:?}");
+            }
+            thread::sleep(Duration::from_millis(2));
+        };
+        stream.set_nonblocking(false)?;
+        streams.push(stream);
+    }
+    Ok(streams
+        .try_into()
+        .unwrap_or_else(|_| unreachable!("one stream per listener")))
+}
+
+/// Copies what it reads to standard output, if told so.
+struct Echo {
+    stream: UnixStream,
+    echo: bool,
+}
+
+impl Read for Echo {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let length = self.stream.read(buffer)?;
+        if self.echo {
+            let mut terminal = std::io::stdout().lock();
+            terminal.write_all(&buffer[..length])?;
+            terminal.flush()?;
+        }
+        Ok(length)
+    }
+}
+
+/// Reads lines in a thread until the stream ends.
+fn read_lines(
+    stream: impl Read + Send + 'static,
+    sender: &Sender<Event>,
+    mut event: impl FnMut(String) -> Option<Event> + Send + 'static,
+) {
+    let sender = sender.clone();
+    thread::spawn(move || {
+        let mut reader = BufReader::new(stream);
+        let mut bytes = Vec::new();
+        loop {
+            bytes.clear();
+            match reader.read_until(b'\n', &mut bytes) {
+                Ok(0) | Err(_) => break,
+                Ok(_) => {}
+            }
+            let line = String::from_utf8_lossy(&bytes);
+            if let Some(event) = event(line.trim_end_matches(['\r', '\n']).to_owned()) {
+                if sender.send(event).is_err() {
+                    break;
+                }
+            }
+        }
+        // The machine is given up when nobody receives.
+        let _ = sender.send(Event::Gone);
+    });
+}
