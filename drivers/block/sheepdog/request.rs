@@ -305,13 +305,10 @@ impl Device {
 
 /// What the block layer is told.
 fn status(failure: Failure) -> Status {
-    match (failure, failure.errno()) {
-        (Failure::Disconnected, _) => Status::Transport,
-        (_, Errno::NoSpace) => Status::NoSpace,
-        (_, Errno::TimedOut) => Status::Timeout,
-        (_, Errno::NotSupported) => Status::NotSupported,
-        (_, Errno::Io | Errno::NotFound | Errno::Busy | Errno::ReadOnly | Errno::Protocol) => {
-            Status::Io
-        }
+    match failure.errno() {
+        Errno::NoSpace => Status::NoSpace,
+        Errno::TimedOut => Status::Timeout,
+        Errno::NotSupported => Status::NotSupported,
+        Errno::Io | Errno::NotFound | Errno::Busy | Errno::ReadOnly | Errno::Protocol => Status::Io,
     }
 }

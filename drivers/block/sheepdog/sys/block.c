@@ -56,8 +56,6 @@ blk_status_t sheepdog_status(unsigned int status)
 		return BLK_STS_NOSPC;
 	case SHEEPDOG_NOT_SUPPORTED:
 		return BLK_STS_NOTSUPP;
-	case SHEEPDOG_TRANSPORT:
-		return BLK_STS_TRANSPORT;
 	case SHEEPDOG_TIMEOUT:
 		return BLK_STS_TIMEOUT;
 	case SHEEPDOG_IO:

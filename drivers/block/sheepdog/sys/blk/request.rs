@@ -56,8 +56,6 @@ pub(crate) enum Status {
     NoSpace,
     /// `EOPNOTSUPP`.
     NotSupported,
-    /// `ENOLINK`: the connection is gone.
-    Transport,
     /// `ETIMEDOUT`.
     Timeout,
 }
