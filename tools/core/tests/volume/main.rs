@@ -2,7 +2,8 @@
 
 //! `volume` as a whole: a model of the driver's shell drives it against a model of a cluster, in
 //! arbitrary orders ([`property`]) and in all orders ([`explorer`]), and hostile peers try to
-//! mislead it ([`hostile`]); [`opening`] maps VDIs that change under way.
+//! mislead it ([`hostile`]); [`opening`] maps VDIs that change under way. [`waiting`] looks at
+//! `Creations` alone.
 
 mod explorer;
 mod history;
@@ -11,3 +12,4 @@ mod opening;
 mod property;
 mod sheep;
 mod shell;
+mod waiting;
