@@ -158,9 +158,7 @@ impl Handler for Device {
             );
         }
         // The links go together: what one of them may still carry must not pass what another sends.
-        for link in &self.links {
-            link.shut();
-        }
+        self.shut();
     }
 }
 

@@ -141,17 +141,17 @@ macro_rules! number_attribute {
     };
 }
 
-/// An attribute that tells something of a live mapping, and nothing of another.
+/// An attribute that tells something of the device, and nothing where there is none.
 macro_rules! status_attribute {
-    ($id:literal, |$live:ident| $line:expr) => {
+    ($id:literal, |$device:ident| $line:expr) => {
         #[vtable]
         impl AttributeOperations<$id> for Dir {
             type Data = Dir;
 
             fn show(dir: &Dir, page: &mut [u8; PAGE_SIZE]) -> Result<usize> {
-                match &dir.mapping.state.lock().phase {
-                    Phase::Live($live, _) => show(page, $line),
-                    _ => show(page, fmt!("")),
+                match dir.mapping.state.lock().phase.device() {
+                    Some($device) => show(page, $line),
+                    None => show(page, fmt!("")),
                 }
             }
         }
@@ -234,8 +234,8 @@ action_attribute!(7, |dir, text| match text {
 });
 
 action_attribute!(8, |dir, text| match text {
-    b"1" => dir.mapping.unmap(false),
-    b"force" => dir.mapping.unmap(true),
+    b"1" => dir.mapping.unmap(),
+    b"force" => dir.mapping.unmap_by_force(),
     _ => {
         pr_err!(
             "mapping {}: unmap: write 1 to unmap, or force\n",
@@ -252,22 +252,22 @@ impl AttributeOperations<9> for Dir {
     fn show(dir: &Dir, page: &mut [u8; PAGE_SIZE]) -> Result<usize> {
         let state = match &dir.mapping.state.lock().phase {
             Phase::New => "new",
-            Phase::Mapping => "mapping",
+            Phase::Mapping(_) => "mapping",
             Phase::Live(live, _) if live.device().is_dead() => "dead",
             Phase::Live(..) => "live",
-            Phase::Removing => "removing",
+            Phase::Removing(_) => "removing",
             Phase::Failed => "failed",
         };
         show(page, fmt!("{state}"))
     }
 }
 
-status_attribute!(10, |live| fmt!("{}", &**live.device().name()));
-status_attribute!(11, |live| fmt!("{}", Plain(live.device().geometry().vid())));
-status_attribute!(12, |live| fmt!("{}", live.device().geometry().size_bytes()));
-status_attribute!(13, |live| fmt!(
+status_attribute!(10, |device| fmt!("{}", &**device.name()));
+status_attribute!(11, |device| fmt!("{}", Plain(device.geometry().vid())));
+status_attribute!(12, |device| fmt!("{}", device.geometry().size_bytes()));
+status_attribute!(13, |device| fmt!(
     "{}",
-    live.device().geometry().object_size_bytes()
+    device.geometry().object_size_bytes()
 ));
-status_attribute!(14, |live| fmt!("{}", live.memory_bytes()));
-status_attribute!(15, |live| fmt!("{}", live.device().in_flight()));
+status_attribute!(14, |device| fmt!("{}", device.memory_bytes()));
+status_attribute!(15, |device| fmt!("{}", device.in_flight()));

@@ -26,6 +26,7 @@ use crate::{
 };
 use core::net::SocketAddr;
 use kernel::{
+    new_condvar,
     new_mutex,
     prelude::*,
     str::{
@@ -34,6 +35,7 @@ use kernel::{
     },
     sync::{
         Arc,
+        CondVar,
         Mutex, //
     }, //
 };
@@ -41,10 +43,23 @@ use kernel::{
 /// Where a mapping is in its life.
 pub(super) enum Phase {
     New,
-    Mapping,
+    /// The device is there once the VDI is open, so that udev finds it when the disk appears.
+    Mapping(Option<Arc<Device>>),
     Live(Live, Taken),
-    Removing,
+    Removing(Arc<Device>),
     Failed,
+}
+
+impl Phase {
+    /// What is mapped, or on its way to it or from it.
+    pub(super) fn device(&self) -> Option<&Arc<Device>> {
+        match self {
+            Self::Mapping(device) => device.as_ref(),
+            Self::Live(live, _) => Some(live.device()),
+            Self::Removing(device) => Some(device),
+            Self::New | Self::Failed => None,
+        }
+    }
 }
 
 pub(super) struct State {
@@ -61,6 +76,9 @@ pub(super) struct Mapping {
     names: Arc<Names>,
     #[pin]
     pub(super) state: Mutex<State>,
+    /// The phase is another one.
+    #[pin]
+    changed: CondVar,
 }
 
 impl Mapping {
@@ -76,6 +94,7 @@ impl Mapping {
                 directory: Directory::new(),
                 names,
                 state <- new_mutex!(state),
+                changed <- new_condvar!(),
             }),
             GFP_KERNEL,
         )
@@ -86,7 +105,7 @@ impl Mapping {
         let mut state = self.state.lock();
         match state.phase {
             Phase::New | Phase::Failed => change(&mut state.settings),
-            Phase::Mapping | Phase::Live(..) | Phase::Removing => {
+            Phase::Mapping(_) | Phase::Live(..) | Phase::Removing(_) => {
                 pr_err!(
                     "mapping {}: in use, unmap before changing it\n",
                     &*self.name
@@ -103,10 +122,12 @@ impl Mapping {
         let wish = self.begin(&taken)?;
         let result = self.directory.pin().and_then(|()| {
             connect(&wish)
-                .and_then(|device| Live::start(device, &wish))
+                .and_then(|device| {
+                    self.set_phase(Phase::Mapping(Some(device.clone())));
+                    Live::start(device, &wish)
+                })
                 .inspect_err(|_| self.directory.unpin())
         });
-        let mut state = self.state.lock();
         match result {
             Ok(live) => {
                 let geometry = live.device().geometry();
@@ -119,11 +140,11 @@ impl Mapping {
                     geometry.object_size_bytes(),
                     wish.connections
                 );
-                state.phase = Phase::Live(live, taken);
+                self.set_phase(Phase::Live(live, taken));
                 Ok(())
             }
             Err(error) => {
-                state.phase = Phase::Failed;
+                self.set_phase(Phase::Failed);
                 Err(error)
             }
         }
@@ -134,7 +155,7 @@ impl Mapping {
         let mut state = self.state.lock();
         match state.phase {
             Phase::New | Phase::Failed => {}
-            Phase::Mapping | Phase::Live(..) | Phase::Removing => {
+            Phase::Mapping(_) | Phase::Live(..) | Phase::Removing(_) => {
                 pr_err!("mapping {}: is mapped already\n", &*self.name);
                 return Err(EBUSY);
             }
@@ -166,43 +187,94 @@ impl Mapping {
             connect_timeout_ms: settings.connect_timeout_ms,
             io_timeout_ms: settings.io_timeout_ms,
         };
-        state.phase = Phase::Mapping;
+        state.phase = Phase::Mapping(None);
         Ok(wish)
     }
 
-    /// Unmaps. `EBUSY` while the disk is open, unless by force; `ENODEV` without a disk.
-    pub(super) fn unmap(&self, force: bool) -> Result {
+    /// Unmaps. `EBUSY` while the disk is open; `ENODEV` without a disk.
+    pub(super) fn unmap(&self) -> Result {
+        let (live, taken) = self
+            .take()
+            .map_err(|error| if error == EAGAIN { EBUSY } else { error })?;
+        // Without the lock: whoever opens the disk right now may wait for the cluster, and it must
+        // be possible to unmap by force meanwhile.
+        if let Err(error) = live.claim() {
+            pr_err!(
+                "{}: in use; unmount and close it, or unmap by force and lose what is not written \
+                 yet\n",
+                &**live.device().name()
+            );
+            self.set_phase(Phase::Live(live, taken));
+            return Err(error);
+        }
+        let device = live.device().clone();
+        live.remove();
+        self.removed(&device, taken);
+        Ok(())
+    }
+
+    /// Unmaps whoever has the disk open. `ENODEV` without a disk, `EBUSY` while it is being made,
+    /// `EINTR`.
+    pub(super) fn unmap_by_force(&self) -> Result {
+        let (live, taken) = loop {
+            let mut state = self.state.lock();
+            match &state.phase {
+                Phase::Removing(device) => {
+                    // Whoever removes it may wait for requests: end them.
+                    device.shut();
+                    if self.changed.wait_interruptible(&mut state) {
+                        return Err(EINTR);
+                    }
+                }
+                _ => {
+                    drop(state);
+                    match self.take() {
+                        Err(error) if error == EAGAIN => {}
+                        taken => break taken?,
+                    }
+                }
+            }
+        };
+        let device = live.device().clone();
+        live.remove_by_force();
+        self.removed(&device, taken);
+        Ok(())
+    }
+
+    /// From `Live` to `Removing`. `EAGAIN` if somebody else has done that.
+    fn take(&self) -> Result<(Live, Taken)> {
         let mut state = self.state.lock();
-        match &state.phase {
-            Phase::Live(live, _) if !force => live.claim().inspect_err(|_| {
-                pr_err!(
-                    "{}: in use; unmount and close it, or unmap by force and lose what is not \
-                     written yet\n",
-                    &**live.device().name()
-                );
-            })?,
-            Phase::Live(..) => {}
-            Phase::Mapping | Phase::Removing => return Err(EBUSY),
+        let device = match &state.phase {
+            Phase::Live(live, _) => live.device().clone(),
+            Phase::Removing(_) => return Err(EAGAIN),
+            Phase::Mapping(_) => {
+                pr_err!("mapping {}: is being mapped\n", &*self.name);
+                return Err(EBUSY);
+            }
             Phase::New | Phase::Failed => {
                 pr_err!("mapping {}: is not mapped\n", &*self.name);
                 return Err(ENODEV);
             }
+        };
+        match core::mem::replace(&mut state.phase, Phase::Removing(device)) {
+            Phase::Live(live, taken) => Ok((live, taken)),
+            // Ruled out above.
+            _ => Err(EINVAL),
         }
-        let phase = core::mem::replace(&mut state.phase, Phase::Removing);
-        drop(state);
-        if let Phase::Live(live, taken) = phase {
-            let device = live.device().clone();
-            if force {
-                live.remove_by_force();
-            } else {
-                live.remove();
-            }
-            pr_info!("{}: removed\n", &**device.name());
-            drop(taken);
-        }
-        self.state.lock().phase = Phase::New;
+    }
+
+    fn removed(&self, device: &Device, taken: Taken) {
+        pr_info!("{}: removed\n", &**device.name());
+        drop(taken);
+        self.set_phase(Phase::New);
         self.directory.unpin();
-        Ok(())
+    }
+
+    fn set_phase(&self, phase: Phase) {
+        let before = core::mem::replace(&mut self.state.lock().phase, phase);
+        self.changed.notify_all();
+        // Not under the lock.
+        drop(before);
     }
 }
 

@@ -30,7 +30,6 @@ pub(crate) struct Live {
     disk: Disk<Device>,
     threads: KVec<Thread>,
     device: Arc<Device>,
-    memory_bytes: usize,
 }
 
 impl Live {
@@ -44,14 +43,13 @@ impl Live {
         let result =
             Self::start_threads(&device, &mut threads).and_then(|()| Self::add_disk(&device, wish));
         match result {
-            Ok((disk, memory_bytes)) => Ok(Self {
+            Ok(disk) => Ok(Self {
                 disk,
                 threads,
                 device,
-                memory_bytes,
             }),
             Err(error) => {
-                shut(&device);
+                device.shut();
                 Err(error)
             }
         }
@@ -72,30 +70,23 @@ impl Live {
         Ok(())
     }
 
-    fn add_disk(device: &Arc<Device>, wish: &Wish) -> Result<(Disk<Device>, usize)> {
+    fn add_disk(device: &Arc<Device>, wish: &Wish) -> Result<Disk<Device>> {
         let tags = Arc::pin_init(
             TagSet::new(wish.connections, wish.queue_depth, wish.io_timeout_ms),
             GFP_KERNEL,
         )?;
-        let memory_bytes = tags.memory_bytes() + device.memory_bytes();
         let limits = Limits {
             capacity_sectors: device.geometry.capacity_sectors(),
             chunk_bytes: device.geometry.object_size_bytes(),
             read_only: wish.read_only,
         };
         let name = device.name.to_str().map_err(|_| EINVAL)?;
-        let disk = Disk::add(name, tags, device.clone(), &limits)?;
-        Ok((disk, memory_bytes))
+        Disk::add(name, tags, device.clone(), &limits)
     }
 
     /// The mapped VDI.
     pub(crate) fn device(&self) -> &Arc<Device> {
         &self.device
-    }
-
-    /// Bytes that the mapping holds: object map, requests, tables.
-    pub(crate) fn memory_bytes(&self) -> usize {
-        self.memory_bytes
     }
 
     /// Forbids opening the disk from now on. `EBUSY` if somebody has it open.
@@ -109,25 +100,17 @@ impl Live {
         // The disk first: it has no openers, and what is in flight may still complete.
         let Self { disk, threads, .. } = self;
         drop(disk);
-        shut(&device);
+        device.shut();
         drop(threads);
     }
 
     /// Removes the disk whoever has it open: what is in flight fails now, what comes later at once.
     pub(crate) fn remove_by_force(self) {
         let _scope = Scope::noio();
-        self.device.set_dead();
-        shut(&self.device);
+        self.device.shut();
         self.disk.mark_dead();
         let Self { disk, threads, .. } = self;
         drop(disk);
         drop(threads);
-    }
-}
-
-fn shut(device: &Device) {
-    device.set_dead();
-    for link in &device.links {
-        link.shut();
     }
 }

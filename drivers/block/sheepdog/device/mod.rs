@@ -11,7 +11,10 @@ pub(crate) mod open;
 
 use crate::{
     gateway::Link,
-    sys::blk::Request,
+    sys::blk::{
+        Request,
+        TagSet, //
+    },
     volume::{
         Creations,
         Entry,
@@ -120,6 +123,15 @@ impl Device {
         !self.dead.xchg(true, Full)
     }
 
+    /// Ends what is in flight, and everything that follows, with an error. Nobody waits for that
+    /// here.
+    pub(crate) fn shut(&self) {
+        self.set_dead();
+        for link in &self.links {
+            link.shut();
+        }
+    }
+
     /// Name of the disk.
     pub(crate) fn name(&self) -> &CString {
         &self.name
@@ -135,7 +147,7 @@ impl Device {
         self.links.iter().map(|link| link.in_flight()).sum()
     }
 
-    /// Bytes that the mapping holds, without its requests.
+    /// Bytes that the mapping holds: object map, requests, tables.
     pub(crate) fn memory_bytes(&self) -> usize {
         let tickets = self.links.len() * self.queue_depth as usize;
         let per_ticket =
@@ -144,6 +156,7 @@ impl Device {
         core::mem::size_of::<Self>()
             + self.map.len() * core::mem::size_of::<Atomic<u32>>()
             + tickets * per_ticket
+            + tickets * TagSet::<Self>::REQUEST_BYTES
             + links
     }
 }

@@ -20,7 +20,8 @@ use kernel::{
 
 use super::{
     blk::Chunk,
-    ffi, //
+    ffi,
+    memalloc::Scope, //
 };
 
 /// A TCP socket. Dropping it resets the connection.
@@ -165,6 +166,8 @@ fn complete(got: usize, wanted: usize) -> Result {
 
 impl Drop for Socket {
     fn drop(&mut self) {
+        // Closing sends, hence allocates.
+        let _scope = Scope::noio();
         // SAFETY: A live socket that is ours.
         unsafe { ffi::sheepdog_sock_release(self.raw.as_ptr()) };
     }

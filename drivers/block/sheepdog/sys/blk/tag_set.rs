@@ -54,7 +54,6 @@ pub(crate) trait Operations: Send + Sync + Sized + 'static {
 pub(crate) struct TagSet<T: Operations> {
     #[pin]
     inner: Opaque<bindings::blk_mq_tag_set>,
-    memory_bytes: usize,
     _operations: PhantomData<T>,
 }
 
@@ -64,8 +63,8 @@ unsafe impl<T: Operations> Send for TagSet<T> {}
 unsafe impl<T: Operations> Sync for TagSet<T> {}
 
 impl<T: Operations> TagSet<T> {
-    /// Size of a request with the driver's data.
-    const REQUEST_BYTES: usize =
+    /// Bytes that one request takes, with the driver's data.
+    pub(crate) const REQUEST_BYTES: usize =
         core::mem::size_of::<bindings::request>() + core::mem::size_of::<Pdu<T::RequestData>>();
 
     /// Allocates `nr_queues` hardware queues with `queue_depth` requests each; a request that takes
@@ -92,7 +91,6 @@ impl<T: Operations> TagSet<T> {
             flags: bindings::BLK_MQ_F_BLOCKING,
             ..pin_init::zeroed()
         };
-        let requests = (nr_queues as usize).saturating_mul(queue_depth as usize);
         try_pin_init!(Self {
             // INVARIANT: Initialised here, with the size of the Pdu.
             inner <- Opaque::try_ffi_init(move |place: *mut bindings::blk_mq_tag_set| {
@@ -101,14 +99,8 @@ impl<T: Operations> TagSet<T> {
                 // SAFETY: It stays where it is: the struct is pinned.
                 to_result(unsafe { bindings::blk_mq_alloc_tag_set(place) })
             }),
-            memory_bytes: requests.saturating_mul(Self::REQUEST_BYTES),
             _operations: PhantomData,
         })
-    }
-
-    /// Bytes that the requests take.
-    pub(crate) fn memory_bytes(&self) -> usize {
-        self.memory_bytes
     }
 
     pub(super) fn raw(&self) -> *mut bindings::blk_mq_tag_set {
