@@ -18,4 +18,5 @@ host sheep stop
 host sheep cont
 host sheep restart
 connects
+host sheep fault ping
 ! host sheep dance

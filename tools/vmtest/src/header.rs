@@ -78,8 +78,10 @@ pub struct Test {
     pub disk_mib: u32,
     /// Tests with the same group, memory and CPUs may run in one boot, one after the other.
     pub group: Option<String>,
-    /// Arguments for the development sheep.
+    /// Arguments for the development sheep; `%d` stands for a directory of its own.
     pub sheep: Vec<String>,
+    /// Ports on which the development sheep serves.
+    pub gateways: u32,
     /// Complaints of the kernel that belong to the test.
     pub allow: Vec<Regex>,
     /// How it is to end.
@@ -112,6 +114,7 @@ impl Test {
             disk_mib: 0,
             group: None,
             sheep: Vec::new(),
+            gateways: 1,
             allow: Vec::new(),
             expect: Expect::Pass,
         };
@@ -165,6 +168,7 @@ impl Test {
             }
             "Group" => self.group = Some(value.into()),
             "Sheep" => self.sheep = value.split_whitespace().map(String::from).collect(),
+            "Gateways" => self.gateways = number(value, 1, 16)?,
             "Allow" => self.allow.push(Regex::new(value)?),
             "Expect" => {
                 self.expect = match value {
@@ -179,7 +183,7 @@ impl Test {
             }
             _ => bail!(
                 "unknown key; known are Test, Set, Memory, Cpus, Limit, Disk, Needs, Kernels, \
-                 Group, Sheep, Allow, Expect"
+                 Group, Sheep, Gateways, Allow, Expect"
             ),
         }
         Ok(())
@@ -223,7 +227,7 @@ mod tests {
         let test = parse(
             "#!/bin/bash\n# SPDX-License-Identifier: GPL-2.0\n# Test: holes read as zeroes\n\
              # Set: smoke\n# Memory: 192\n# Cpus: 1\n# Limit: 90\n# Needs: module, faults\n\
-             # Kernels: all\n# Disk: 256\n# Group: basics\n# Sheep: --ports 2\n\
+             # Kernels: all\n# Disk: 256\n# Group: basics\n# Sheep: --shuffle 2\n# Gateways: 2\n\
              # Allow: blocked for more\n# Expect: hang\n\necho\n# Memory: 1\n",
         )
         .unwrap();
@@ -234,7 +238,8 @@ mod tests {
         assert_eq!(test.limit, Duration::from_secs(90));
         assert_eq!(test.needs, [Need::Module, Need::Sheep, Need::Faults]);
         assert_eq!(test.kernels, Kernels::All);
-        assert_eq!(test.sheep, ["--ports", "2"]);
+        assert_eq!(test.sheep, ["--shuffle", "2"]);
+        assert_eq!(test.gateways, 2);
         assert_eq!(test.group.as_deref(), Some("basics"));
         assert!(test.allow[0].is_match("task dd:7 blocked for more than 30 seconds"));
         assert_eq!(test.expect, Expect::Hang);

@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{bail, Context, Result};
 use nix::sys::signal::{kill, Signal};
 use nix::unistd::Pid;
+use serde_json::{json, Value};
 
 /// How long the sheep may take until it says where it listens.
 const START_LIMIT: Duration = Duration::from_secs(10);
@@ -26,19 +27,26 @@ pub struct Sheep {
     directory: tempfile::TempDir,
     log: PathBuf,
     child: Option<Child>,
+    /// 0 stands for any, until the first start.
     ports: Vec<u16>,
 }
 
 impl Sheep {
-    /// Starts a sheep on free ports of the loopback; what it prints goes to `log`.
-    pub fn start(program: &Path, arguments: &[String], log: &Path) -> Result<Self> {
+    /// Starts a sheep on `gateways` free ports of the loopback; what it prints goes to `log`. In
+    /// the arguments, `%d` stands for a directory that lasts as long as the test.
+    pub fn start(program: &Path, arguments: &[String], gateways: u32, log: &Path) -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("vmtest-sheep-").tempdir()?;
+        let place = directory.path().to_string_lossy();
         let mut sheep = Self {
             program: program.to_owned(),
-            arguments: arguments.to_vec(),
-            directory: tempfile::Builder::new().prefix("vmtest-sheep-").tempdir()?,
+            arguments: arguments
+                .iter()
+                .map(|word| word.replace("%d", &place))
+                .collect(),
+            directory,
             log: log.to_owned(),
             child: None,
-            ports: Vec::new(),
+            ports: vec![0; gateways as usize],
         };
         sheep.spawn()?;
         Ok(sheep)
@@ -60,7 +68,8 @@ impl Sheep {
                 "no development sheep for this test: declare `# Needs: faults`"
             )),
             _ => Err(anyhow::anyhow!(
-                "usage: host ping | host sheep kill|start|restart|stop|cont|ctl WORDS..."
+                "usage: host ping | host sheep kill|start|restart|stop|cont | \
+                 host sheep fault COMMAND [VALUE]"
             )),
         };
         match result {
@@ -79,8 +88,9 @@ impl Sheep {
             }
             ["stop"] => self.signal(Signal::SIGSTOP)?,
             ["cont"] => self.signal(Signal::SIGCONT)?,
-            ["ctl", words @ ..] => return self.control(&words.join(" ")),
-            _ => bail!("expected kill, start, restart, stop, cont, or ctl WORDS..."),
+            ["fault", command] => return self.control(command, None),
+            ["fault", command, value] => return self.control(command, Some(value)),
+            _ => bail!("expected kill, start, restart, stop, cont, or fault COMMAND [VALUE]"),
         }
         Ok(String::new())
     }
@@ -91,9 +101,6 @@ impl Sheep {
             bail!("the sheep runs already");
         }
         let mut command = Command::new(&self.program);
-        if self.ports.is_empty() {
-            command.args(["--listen", "127.0.0.1:0"]);
-        }
         for port in &self.ports {
             command.args(["--listen", &format!("127.0.0.1:{port}")]);
         }
@@ -103,7 +110,7 @@ impl Sheep {
             .open(&self.log)?;
         let mut child = command
             .arg("--control")
-            .arg(self.directory.path().join("control"))
+            .arg(format!("unix:{}", self.control_path().display()))
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -114,9 +121,8 @@ impl Sheep {
         self.child = Some(child);
         let (sender, receiver) = mpsc::channel();
         std::thread::spawn(move || watch(stdout, log, &sender));
-        let wanted = self.ports.len().max(1);
         let mut ports = Vec::new();
-        while ports.len() < wanted {
+        while ports.len() < self.ports.len() {
             match receiver.recv_timeout(START_LIMIT) {
                 Ok(port) => ports.push(port),
                 Err(_) => {
@@ -146,18 +152,39 @@ impl Sheep {
         Ok(())
     }
 
-    /// One line to the control socket, one line back.
-    fn control(&self, line: &str) -> Result<String> {
-        let path = self.directory.path().join("control");
-        let mut stream = UnixStream::connect(&path).context("control socket of the sheep")?;
-        stream.set_read_timeout(Some(CONTROL_LIMIT))?;
-        writeln!(stream, "{line}")?;
-        let mut answer = String::new();
-        BufReader::new(stream)
-            .read_line(&mut answer)
-            .context("answer of the sheep")?;
-        Ok(answer)
+    fn control_path(&self) -> PathBuf {
+        self.directory.path().join("control")
     }
+
+    /// One command to the control socket, one answer back, as devsheep's README.md describes them.
+    fn control(&self, command: &str, value: Option<&str>) -> Result<String> {
+        let mut stream =
+            UnixStream::connect(self.control_path()).context("control socket of the sheep")?;
+        stream.set_read_timeout(Some(CONTROL_LIMIT))?;
+        writeln!(stream, "{}", control_line(command, value)?)?;
+        let mut text = String::new();
+        BufReader::new(stream)
+            .read_line(&mut text)
+            .context("answer of the sheep")?;
+        let answer: Value = serde_json::from_str(&text).context("answer of the sheep")?;
+        if answer["ok"] != true {
+            bail!("the sheep refuses {command}: {}", answer["error"]);
+        }
+        Ok(text)
+    }
+}
+
+/// A command of the control channel; its value is a number, a switch, or a rule.
+fn control_line(command: &str, value: Option<&str>) -> Result<Value> {
+    Ok(match (command, value) {
+        (_, None) => json!({ "cmd": command }),
+        ("shuffle", Some(window)) => {
+            let window: u32 = window.parse().context("shuffle: expected a number")?;
+            json!({ "cmd": command, "window": window })
+        }
+        ("refuse", Some(switch)) => json!({ "cmd": command, "on": switch == "on" }),
+        (_, Some(rule)) => json!({ "cmd": command, "spec": rule }),
+    })
 }
 
 impl Drop for Sheep {
@@ -226,6 +253,22 @@ mod tests {
             Some(7000)
         );
         assert_eq!(port("bye"), None);
+    }
+
+    #[test]
+    fn a_fault_command_becomes_a_line_of_the_control_channel() {
+        let line = |command, value| control_line(command, value).unwrap().to_string();
+        assert_eq!(line("clear", None), r#"{"cmd":"clear"}"#);
+        assert_eq!(
+            line("stall", Some("WRITE_OBJ:1:3")),
+            r#"{"cmd":"stall","spec":"WRITE_OBJ:1:3"}"#
+        );
+        assert_eq!(
+            line("shuffle", Some("8")),
+            r#"{"cmd":"shuffle","window":8}"#
+        );
+        assert_eq!(line("refuse", Some("on")), r#"{"cmd":"refuse","on":true}"#);
+        assert!(control_line("shuffle", Some("many")).is_err());
     }
 
     #[test]

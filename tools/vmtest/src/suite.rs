@@ -145,7 +145,7 @@ impl Settings {
         }
         let program = self.devsheep.as_deref().context("no development sheep")?;
         let log = logs.join(format!("sheep-{}.log", test.name));
-        let sheep = Sheep::start(program, &test.sheep, &log)?;
+        let sheep = Sheep::start(program, &test.sheep, test.gateways, &log)?;
         env.insert("GATEWAYS".into(), sheep.gateways());
         Ok((Some(sheep), env))
     }
