@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The control channel: faults are switched and counters are read while the server runs.
+//!
+//! One JSON object per line comes in, one per line goes out: `{"ok":true,…}` or
+//! `{"ok":false,"error":"…"}`. README.md lists the commands.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::bail;
+use anyhow::Context;
+use anyhow::Result;
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::Value;
+use tokio::io::AsyncBufReadExt;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWrite;
+use tokio::io::AsyncWriteExt;
+use tokio::io::BufReader;
+use tokio::net::TcpListener;
+use tokio::net::UnixListener;
+
+use crate::fault::FaultConfig;
+use crate::fault::Rule;
+use crate::server::bind_unix;
+use crate::server::ControlAddress;
+use crate::sheep::Sheep;
+
+/// No command is longer.
+const MAX_LINE: u64 = 1 << 20;
+
+/// A command.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "cmd", rename_all = "snake_case", deny_unknown_fields)]
+enum Command {
+    Ping,
+    Stats,
+    Faults,
+    Set { faults: FaultConfig },
+    Add { rule: Rule },
+    Clear,
+    Fail { spec: String },
+    FailApplied { spec: String },
+    Stall { spec: String },
+    Drop { spec: String },
+    DropApplied { spec: String },
+    Delay { spec: String },
+    Corrupt { spec: String },
+    Shuffle { window: usize },
+    Refuse { on: bool },
+    Disconnect,
+    Shutdown,
+}
+
+fn change(sheep: &Sheep, change: impl FnOnce(&mut FaultConfig)) -> Result<Value> {
+    let mut config = sheep.faults.get();
+    change(&mut config);
+    for rule in &config.rules {
+        rule.check()?;
+    }
+    sheep.faults.set(config);
+    Ok(json!({}))
+}
+
+fn add(sheep: &Sheep, rule: Rule) -> Result<Value> {
+    change(sheep, |config| config.rules.push(rule))
+}
+
+fn run(sheep: &Sheep, command: Command) -> Result<Value> {
+    match command {
+        Command::Ping => Ok(json!({})),
+        Command::Stats => Ok(json!({ "stats": sheep.stats.to_json() })),
+        Command::Faults => Ok(json!({ "faults": sheep.faults.get() })),
+        Command::Set { faults } => change(sheep, |config| *config = faults),
+        Command::Add { rule } => add(sheep, rule),
+        Command::Clear => change(sheep, |config| *config = FaultConfig::default()),
+        Command::Fail { spec } => add(sheep, Rule::fail(&spec, false)?),
+        Command::FailApplied { spec } => add(sheep, Rule::fail(&spec, true)?),
+        Command::Stall { spec } => add(sheep, Rule::stall(&spec)?),
+        Command::Drop { spec } => add(sheep, Rule::drop(&spec, false)?),
+        Command::DropApplied { spec } => add(sheep, Rule::drop(&spec, true)?),
+        Command::Delay { spec } => add(sheep, Rule::delay(&spec)?),
+        Command::Corrupt { spec } => add(sheep, Rule::corrupt(&spec)?),
+        Command::Shuffle { window } => change(sheep, |config| config.shuffle = window),
+        Command::Refuse { on } => change(sheep, |config| config.refuse = on),
+        Command::Disconnect => {
+            sheep.reset_connections();
+            Ok(json!({}))
+        }
+        Command::Shutdown => {
+            sheep.stop.notify_one();
+            Ok(json!({}))
+        }
+    }
+}
+
+/// Answers one line.
+pub fn answer(sheep: &Sheep, line: &str) -> Value {
+    let parsed = serde_json::from_str(line).context("no command; see devsheep's README.md");
+    match parsed.and_then(|command| run(sheep, command)) {
+        Ok(mut answer) => {
+            answer["ok"] = true.into();
+            answer
+        }
+        Err(error) => json!({ "ok": false, "error": format!("{error:#}") }),
+    }
+}
+
+async fn serve(sheep: Arc<Sheep>, stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<()> {
+    let (reader, mut writer) = tokio::io::split(stream);
+    let mut reader = BufReader::new(reader.take(MAX_LINE));
+    let mut line = String::new();
+    while reader.read_line(&mut line).await? > 0 {
+        let mut text = answer(&sheep, &line).to_string();
+        text.push('\n');
+        writer.write_all(text.as_bytes()).await?;
+        line.clear();
+        reader.get_mut().set_limit(MAX_LINE);
+    }
+    Ok(())
+}
+
+/// A bound control channel.
+pub enum Listener {
+    /// TCP.
+    Tcp(TcpListener, SocketAddr),
+    /// UNIX socket, and its path.
+    Unix(UnixListener, String),
+}
+
+impl Listener {
+    /// Binds it.
+    ///
+    /// # Errors
+    ///
+    /// When the address cannot be used or is not on loopback: whoever reaches the control channel
+    /// can stop the server.
+    pub async fn bind(address: &ControlAddress) -> Result<Self> {
+        match address {
+            ControlAddress::Tcp(address) => {
+                if !address.ip().is_loopback() {
+                    bail!("the control channel must be on loopback: use 127.0.0.1, not {address}");
+                }
+                let listener = TcpListener::bind(address).await;
+                let listener = listener.with_context(|| {
+                    format!("cannot listen on {address}; choose another port, 0 for any")
+                })?;
+                let address = listener.local_addr()?;
+                Ok(Self::Tcp(listener, address))
+            }
+            ControlAddress::Unix(path) => {
+                let listener = bind_unix(path).await?;
+                Ok(Self::Unix(listener, format!("unix:{}", path.display())))
+            }
+        }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> String {
+        match self {
+            Self::Tcp(_, address) => address.to_string(),
+            Self::Unix(_, path) => path.clone(),
+        }
+    }
+
+    pub(crate) async fn run(self, sheep: Arc<Sheep>) {
+        loop {
+            let sheep = sheep.clone();
+            match &self {
+                Self::Tcp(listener, _) => match listener.accept().await {
+                    Ok((stream, _)) => drop(tokio::spawn(serve(sheep, stream))),
+                    Err(error) => tracing::warn!(%error, "control channel"),
+                },
+                Self::Unix(listener, _) => match listener.accept().await {
+                    Ok((stream, _)) => drop(tokio::spawn(serve(sheep, stream))),
+                    Err(error) => tracing::warn!(%error, "control channel"),
+                },
+            }
+        }
+    }
+}
