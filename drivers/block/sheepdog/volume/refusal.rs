@@ -49,7 +49,10 @@ impl Refusal {
     /// The kind of error that whoever maps sees.
     pub const fn errno(self) -> Errno {
         match self {
-            Self::NotFound | Self::Unusable(InodeError::Deleted) => Errno::NotFound,
+            // A cluster that is not formatted has no VDI.
+            Self::NotFound | Self::NotFormatted | Self::Unusable(InodeError::Deleted) => {
+                Errno::NotFound
+            }
             Self::Locked | Self::Changing => Errno::Busy,
             Self::Snapshot => Errno::ReadOnly,
             Self::Unusable(
@@ -63,7 +66,7 @@ impl Refusal {
             | Self::BadMap { .. }
             | Self::Nonsense(_)
             | Self::Failed(Failure::Rejected(_)) => Errno::Protocol,
-            Self::NotFormatted | Self::Unavailable(_) => Errno::TimedOut,
+            Self::Unavailable(_) => Errno::TimedOut,
             Self::Failed(failure) => failure.errno(),
         }
     }

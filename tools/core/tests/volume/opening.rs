@@ -207,7 +207,7 @@ fn what_a_lookup_says_is_told_apart() {
         (
             SdResult::WAIT_FOR_FORMAT,
             Refusal::NotFormatted,
-            Errno::TimedOut,
+            Errno::NotFound,
         ),
         (
             SdResult::VER_MISMATCH,
