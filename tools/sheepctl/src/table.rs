@@ -2,42 +2,38 @@
 
 //! Tables for people: plain columns, one line per row, no frames.
 
-use comfy_table::presets::NOTHING;
-use comfy_table::{ContentArrangement, Table};
+use std::io::Write;
+
+use tabwriter::TabWriter;
+
+/// Spaces between two columns.
+const GAP: usize = 2;
 
 /// The lines of a table with a head.
 pub fn columns(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
-    let mut table = bare();
-    table.set_header(head);
-    table.add_rows(rows);
-    text(&mut table)
+    let rows = rows.into_iter().map(|row| row.join("\t"));
+    aligned(std::iter::once(head.join("\t")).chain(rows))
 }
 
 /// Lines of `name: value`, the values below one another.
 pub fn pairs(pairs: impl IntoIterator<Item = (&'static str, String)>) -> String {
-    let mut table = bare();
-    table.add_rows(
-        pairs
-            .into_iter()
-            .map(|(name, value)| vec![format!("{name}:"), value]),
-    );
-    text(&mut table)
+    let lines = pairs
+        .into_iter()
+        .map(|(name, value)| format!("{name}:\t{value}"));
+    aligned(lines)
 }
 
-fn bare() -> Table {
-    let mut table = Table::new();
-    table
-        .load_preset(NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled);
-    table
-}
-
-fn text(table: &mut Table) -> String {
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+/// Lines with tabs between their cells, padded. Cells hold no tabs: `printable` escapes them.
+fn aligned(lines: impl Iterator<Item = String>) -> String {
+    let text: String = lines.map(|line| line + "\n").collect();
+    let mut writer = TabWriter::new(Vec::new()).padding(GAP);
+    let written = writer
+        .write_all(text.as_bytes())
+        .and_then(|()| writer.flush());
+    match (written, writer.into_inner()) {
+        (Ok(()), Ok(bytes)) => String::from_utf8_lossy(&bytes).into_owned(),
+        _ => text,
     }
-    let lines = table.lines().map(|line| format!("{}\n", line.trim_end()));
-    lines.collect()
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use crate::failure::{Failure, Outcome};
-use crate::host::Host;
+use crate::host::{disk_and_partitions, Host};
 
 /// How long the node and udev may take. udev needs milliseconds; a busy machine that boots may
 /// take seconds.
@@ -74,17 +74,15 @@ pub fn wait(host: &Host, device: &str) -> Outcome<PathBuf> {
     Ok(path)
 }
 
-/// Whether udev has handled `device`, or does not run at all.
-fn udev_has_finished(host: &Host, device: &str) -> bool {
+/// Whether udev has handled the disk and its partitions, or does not run at all.
+fn udev_has_finished(host: &Host, disk: &str) -> bool {
     if !host.path("/run/udev/control").exists() {
         return true;
     }
-    let numbers = fs::read_to_string(host.path("/sys/block").join(device).join("dev"));
-    numbers.is_ok_and(|numbers| {
-        host.path("/run/udev/data")
-            .join(format!("b{}", numbers.trim()))
-            .exists()
-    })
+    let database = host.path("/run/udev/data");
+    disk_and_partitions(host, disk)
+        .iter()
+        .all(|(_, numbers)| database.join(format!("b{numbers}")).exists())
 }
 
 #[cfg(test)]
@@ -113,5 +111,13 @@ mod tests {
         assert!(!udev_has_finished(&host, "sheepa"), "udev still works");
         fs::write(root.path().join("run/udev/data/b252:16"), "").unwrap();
         assert!(udev_has_finished(&host, "sheepa"), "udev has finished");
+        fs::create_dir_all(root.path().join("sys/block/sheepa/sheepa1")).unwrap();
+        fs::write(
+            root.path().join("sys/block/sheepa/sheepa1/partition"),
+            "1\n",
+        )
+        .unwrap();
+        fs::write(root.path().join("sys/block/sheepa/sheepa1/dev"), "252:17\n").unwrap();
+        assert!(!udev_has_finished(&host, "sheepa"), "a partition is left");
     }
 }

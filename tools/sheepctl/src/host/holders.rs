@@ -9,9 +9,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
-use std::path::Path;
 
-use crate::host::Host;
+use crate::host::{disk_and_partitions, names_in, Host};
 
 /// One user of a disk or of a partition of it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,32 +86,6 @@ pub fn find(host: &Host, disk: &str) -> Vec<Holder> {
     loops(host, &devices, &mut found);
     processes(host, &devices, &mut found);
     found.into_iter().collect()
-}
-
-/// Names and `major:minor` of the disk and its partitions.
-fn disk_and_partitions(host: &Host, disk: &str) -> Vec<(String, String)> {
-    let directory = host.path("/sys/block").join(disk);
-    let numbers = |path: &Path| {
-        fs::read_to_string(path.join("dev"))
-            .map(|text| text.trim().to_owned())
-            .unwrap_or_default()
-    };
-    let mut devices = vec![(disk.to_owned(), numbers(&directory))];
-    for name in names_in(&directory) {
-        let partition = directory.join(&name);
-        if partition.join("partition").exists() {
-            devices.push((name, numbers(&partition)));
-        }
-    }
-    devices
-}
-
-fn names_in(directory: &Path) -> Vec<String> {
-    fs::read_dir(directory)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .collect()
 }
 
 /// Lines of mountinfo: id, parent, major:minor, root, mount point (with octal escapes), …
@@ -207,6 +180,7 @@ fn named(devices: &[(String, String)], path: &str) -> Option<String> {
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+    use std::path::Path;
 
     fn put(root: &Path, path: &str, content: &str) {
         let path = root.join(path);

@@ -10,6 +10,7 @@ pub mod device_node;
 pub mod holders;
 pub mod kernel_log;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -138,6 +139,33 @@ fn mount_configfs(directory: &Path) -> Outcome<()> {
             format!("cannot mount configfs on {}", directory.display()),
         )),
     }
+}
+
+/// Names and `major:minor` of the disk and its partitions.
+fn disk_and_partitions(host: &Host, disk: &str) -> Vec<(String, String)> {
+    let directory = host.path("/sys/block").join(disk);
+    let numbers = |path: &Path| {
+        fs::read_to_string(path.join("dev"))
+            .map(|text| text.trim().to_owned())
+            .unwrap_or_default()
+    };
+    let mut devices = vec![(disk.to_owned(), numbers(&directory))];
+    for name in names_in(&directory) {
+        let partition = directory.join(&name);
+        if partition.join("partition").exists() {
+            devices.push((name, numbers(&partition)));
+        }
+    }
+    devices
+}
+
+/// Names of the entries of `directory`; none when it cannot be read.
+fn names_in(directory: &Path) -> Vec<String> {
+    fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect()
 }
 
 #[cfg(test)]
