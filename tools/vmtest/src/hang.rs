@@ -10,7 +10,6 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::message::{ToGuest, ToHost};
-use crate::symbols::Symbols;
 use crate::vm::{Event, Vm};
 
 /// Limit for process 1's report, and for each SysRq report.
@@ -24,15 +23,10 @@ const KEYS: [char; 3] = ['w', 'l', 'm'];
 
 /// Asks process 1, QEMU, and the kernel, in this order. Everything that the machine says meanwhile
 /// goes to `seen`, too.
-pub fn diagnose(
-    vm: &mut Vm,
-    logs: &Path,
-    symbols: &Symbols,
-    mut seen: impl FnMut(Event),
-) -> String {
+pub fn diagnose(vm: &mut Vm, logs: &Path, mut seen: impl FnMut(Event)) -> String {
     let mut report = String::new();
     let answers = ask_process_1(vm, &mut report, &mut seen);
-    ask_qemu(vm, symbols, &mut report);
+    ask_qemu(vm, &mut report);
     let mut heard = 0;
     for key in KEYS {
         let _ = writeln!(report, "\n=== SysRq-{key}, over the serial line");
@@ -95,12 +89,13 @@ fn ask_process_1(vm: &mut Vm, report: &mut String, seen: &mut impl FnMut(Event))
     false
 }
 
-/// The registers twice, to tell a CPU that spins from one that stands still.
-fn ask_qemu(vm: &mut Vm, symbols: &Symbols, report: &mut String) {
+/// The registers twice, to tell a CPU that spins from one that stands still. There is no address
+/// randomisation, so addresses are those of the kernel's symbol table.
+fn ask_qemu(vm: &mut Vm, report: &mut String) {
     for command in ["info status", "info registers -a", "info registers -a"] {
         let _ = writeln!(report, "\n=== QEMU: {command}");
         let _ = match vm.qmp().human(command) {
-            Ok(text) => writeln!(report, "{}", symbols.annotate(&text).trim_end()),
+            Ok(text) => writeln!(report, "{}", text.trim_end()),
             Err(error) => writeln!(report, "({error:#})"),
         };
     }

@@ -38,8 +38,6 @@ pub struct Kernel {
     pub initramfs: PathBuf,
     /// Image of the directory of modules.
     pub modules: PathBuf,
-    /// Names of addresses, if the package has them.
-    pub symbols: Option<PathBuf>,
 }
 
 impl Kernel {
@@ -69,13 +67,11 @@ impl Kernel {
                 .context("make the initramfs")?;
             cache::erofs(&target.join("modules"), &directory)
         })?;
-        let symbols = Some(directory.join("System.map")).filter(|path| path.is_file());
         Ok(Self {
             release,
             image: made.join("kernel"),
             initramfs: made.join("initramfs"),
             modules: made.join("modules"),
-            symbols,
         })
     }
 }

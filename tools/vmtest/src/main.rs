@@ -20,7 +20,6 @@ mod session;
 mod sheep;
 mod single;
 mod suite;
-mod symbols;
 mod vm;
 
 use std::process::ExitCode;

@@ -53,7 +53,7 @@ pub struct Machine<'a> {
 pub const SOCKETS: [&str; 4] = ["console", "control", "output", "qmp"];
 
 /// The kernel's command line: messages from warnings on while booting (process 1 raises that),
-/// addresses that can be looked up in System.map, SysRq over the serial line, KFENCE on (Debian
+/// addresses that mean the same in every boot, SysRq over the serial line, KFENCE on (Debian
 /// has it built in but off), and no RCU stall reports just because the host is busy.
 const COMMAND_LINE: &str = "console=ttyS0 loglevel=5 panic=-1 nokaslr no_timer_check \
     sysrq_always_enabled=1 kfence.sample_interval=100 rcupdate.rcu_cpu_stall_timeout=60 \
@@ -200,7 +200,6 @@ mod tests {
             image: "/k/kernel".into(),
             initramfs: "/k/initramfs".into(),
             modules: "/k/modules".into(),
-            symbols: None,
         };
         Machine {
             kernel: &kernel,

@@ -14,10 +14,8 @@ use regex::Regex;
 
 use crate::complaint::is_complaint;
 use crate::hang;
-use crate::kernel::Kernel;
 use crate::message::{end_marker, ToGuest, ToHost};
 use crate::sheep::Sheep;
-use crate::symbols::Symbols;
 use crate::vm::{Event, Vm};
 
 /// Exit status of a script that cannot run here (as automake has it).
@@ -66,7 +64,6 @@ pub struct Order<'a> {
 pub struct Session<'a> {
     vm: Vm,
     logs: &'a Path,
-    kernel: &'a Kernel,
     output: File,
     console_tail: Tail,
     output_tail: Tail,
@@ -104,17 +101,11 @@ impl Tail {
 
 impl<'a> Session<'a> {
     /// Waits until the machine is up. The error says why it is not.
-    pub fn boot(
-        vm: Vm,
-        kernel: &'a Kernel,
-        logs: &'a Path,
-        limit: Duration,
-    ) -> Result<Result<Self, Verdict>> {
+    pub fn boot(vm: Vm, logs: &'a Path, limit: Duration) -> Result<Result<Self, Verdict>> {
         let output = File::create(logs.join("output.log")).context("output.log")?;
         let mut session = Self {
             vm,
             logs,
-            kernel,
             output,
             console_tail: Tail::default(),
             output_tail: Tail::default(),
@@ -253,8 +244,7 @@ impl<'a> Session<'a> {
     /// Writes down what a hanging machine can still tell, and returns the reason with a summary.
     fn diagnose(&mut self, what: String) -> String {
         let mut lines = Vec::new();
-        let symbols = Symbols::load(self.kernel.symbols.as_deref());
-        let summary = hang::diagnose(&mut self.vm, self.logs, &symbols, |event| match event {
+        let summary = hang::diagnose(&mut self.vm, self.logs, |event| match event {
             Event::Console(line) => lines.push(line),
             Event::Output(_) | Event::Message(_) | Event::Gone => {}
         });

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
@@ -125,10 +125,14 @@ impl Sheep {
         while ports.len() < self.ports.len() {
             match receiver.recv_timeout(START_LIMIT) {
                 Ok(port) => ports.push(port),
-                Err(_) => {
+                Err(error) => {
+                    let what = match error {
+                        RecvTimeoutError::Timeout => "did not say where it listens in time",
+                        RecvTimeoutError::Disconnected => "ended as soon as it was started",
+                    };
                     self.kill()?;
                     bail!(
-                        "{} did not say `listening on` within {START_LIMIT:?}, see {}",
+                        "{} {what}, see {}",
                         self.program.display(),
                         self.log.display()
                     );

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# What VM tests share: load the driver, make VDIs, map and unmap, look at errors, log lines and
+# counters. A test sources it with `. "$LIB"` and says what it does with `step`. In: MODULE, GATEWAYS
+# and VDI from the runner. Whatever a test leaves mapped is removed when it ends, by force.
+#
+# A test fails through the first command that fails, and says which one. Waits have limits.
+set -Eeuo pipefail
+export LC_ALL=C
+trap 'echo "line $LINENO of $0 failed with status $?: $BASH_COMMAND" >&2' ERR
+
+CONFIGFS=/sys/kernel/config
+MAPPINGS=$CONFIGFS/sheepdog
+MARK=
+CREATED=()
+# How long writing to `map` or `unmap` may take where nothing is wrong; emulated CPUs are slow.
+ACTION_LIMIT=60
+
+step() { echo "[$(cut -d ' ' -f 1 /proc/uptime)] $*"; }
+
+fail() {
+	echo "FAILED: $*" >&2
+	exit 1
+}
+
+# same WANTED GOT WHAT: compares two words.
+same() { [ "$1" = "$2" ] || fail "${3:-value}: expected \"$1\", found \"$2\""; }
+
+# within SECONDS COMMAND...: repeats a command until it succeeds.
+within() {
+	local limit=$1 end
+	end=$((SECONDS + limit))
+	shift
+	until "$@"; do
+		[ "$SECONDS" -lt "$end" ] || fail "not within $limit s: $*"
+		sleep 0.1
+	done
+}
+
+load() {
+	modprobe configfs
+	mountpoint -q $CONFIGFS || mount -t configfs none $CONFIGFS
+	insmod "$MODULE"
+	trap clean_up EXIT
+	mark
+}
+
+clean_up() {
+	local status=$? directory name
+	set +eE
+	cd /
+	if [ -d $MAPPINGS ]; then
+		for directory in $MAPPINGS/*/; do
+			[ -d "$directory" ] || continue
+			[ -z "$(cat "$directory/device")" ] || timeout $ACTION_LIMIT tee "$directory/unmap" <<<force >/dev/null
+			rmdir "$directory"
+		done
+	fi
+	for name in "${CREATED[@]}"; do
+		# A sheep that the test has killed keeps nothing, and an outside cluster is left clean.
+		timeout 20 sheepctl vdi delete -y -g "$GATEWAYS" "$name" >/dev/null 2>&1
+	done
+	if [ -d /sys/module/sheepdog ] && ! rmmod sheepdog; then
+		status=1
+	fi
+	exit "$status"
+}
+
+# ctl WORDS...: sheepctl for this test's cluster; the first words name the command.
+ctl() { sheepctl "$1" "$2" --gateway "$GATEWAYS" "${@:3}"; }
+
+# create NAME SIZE [OPTIONS...]: makes a VDI.
+create() {
+	ctl vdi create "${@:3}" "$1" "$2" >/dev/null
+	CREATED+=("$1")
+}
+
+# mapping NAME [ATTRIBUTE=VALUE...]: makes a mapping's directory and configures it. The VDI is $VDI
+# unless said otherwise.
+mapping() {
+	local directory=$MAPPINGS/$1 word
+	[ -d "$directory" ] || mkdir "$directory"
+	for word in "gateways=$GATEWAYS" "vdi=$VDI" "${@:2}"; do
+		printf '%s\n' "${word#*=}" >"$directory/${word%%=*}"
+	done
+}
+
+# map NAME [ATTRIBUTE=VALUE...]: maps, waits for the node, and leaves its path in DEV.
+map() {
+	mapping "$@"
+	put "$1" map 1
+	DEV=/dev/$(get "$1" device)
+	within 10 test -b "$DEV"
+}
+
+unmap() {
+	put "$1" unmap "${2:-1}"
+	rmdir "$MAPPINGS/$1"
+}
+
+get() { cat "$MAPPINGS/$1/$2"; }
+
+# put MAPPING ATTRIBUTE VALUE: writes an attribute.
+put() { timeout $ACTION_LIMIT tee "$MAPPINGS/$1/$2" <<<"$3" >/dev/null; }
+
+# refused MESSAGE COMMAND...: the command fails, and says MESSAGE (the errno's text).
+refused() {
+	local text status=0
+	text=$("${@:2}" 2>&1) || status=$?
+	[ "$status" -ne 0 ] || fail "succeeded, expected \"$1\": ${*:2}"
+	[[ $text == *"$1"* ]] || fail "${*:2}: expected \"$1\", found \"$text\" (status $status)"
+}
+
+# refused_put MESSAGE MAPPING ATTRIBUTE VALUE
+refused_put() { refused "$1" put "${@:2}"; }
+
+# The log from here on is what `logged` and its like look at.
+mark() {
+	MARK="mark $$ $RANDOM$RANDOM"
+	echo "vmtest: $MARK" >/dev/kmsg
+}
+
+# log_lines REGEX: lines of the kernel log since the mark.
+log_lines() { dmesg --notime | sed "1,/$MARK/d" | grep -E -- "$1" || true; }
+
+log_count() { log_lines "$1" | wc -l; }
+
+# logged REGEX [COUNT]: since the mark, one line, or COUNT, matched; sets the next mark.
+logged() {
+	local count=${2:-1}
+	within 5 has_lines "$1" "$count"
+	mark
+}
+
+has_lines() { [ "$(log_count "$1")" -eq "$2" ] || { [ "$(log_count "$1")" -lt "$2" ] && return 1; fail "$2 lines \"$1\" expected, found $(log_count "$1")"; }; }
+
+# served OPERATION: how many of them the sheep has seen.
+served() { host sheep fault stats | jq ".stats.requests.$1 // 0"; }
+
+# fault COMMAND [VALUE]: switches a fault of the sheep.
+fault() { host sheep fault "$@" >/dev/null; }
+
+# checksum DEVICE [BYTES]: of a device's data, read from the cluster and not from memory.
+checksum() {
+	blockdev --flushbufs "$1"
+	if [ $# -gt 1 ]; then
+		head -c "$2" "$1" | md5sum | cut -d ' ' -f 1
+	else
+		md5sum <"$1" | cut -d ' ' -f 1
+	fi
+}
+
+# pattern BYTES [SEED]: so many bytes that look random and are the same each time.
+pattern() {
+	openssl_free_pattern "$1" "${2:-1}"
+}
