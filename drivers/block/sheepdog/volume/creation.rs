@@ -10,8 +10,7 @@
 //!
 //! Tickets come in (one number per request, below the number of nodes), and out goes whether a
 //! request may start or whom a creator's end releases, first come first served. The storage is the
-//! caller's, one [`Node`] per ticket, and nothing is ever allocated: a node is at once a bucket of
-//! the hash table over object indexes and the place of one ticket.
+//! caller's, one [`Node`] per ticket.
 //!
 //! Nothing here looks at the object map. The caller reads the entry under the lock under which it
 //! calls [`Creations::begin`].
@@ -19,40 +18,11 @@
 use core::fmt;
 use core::ops::DerefMut;
 
-/// The number of a node, `None` for the end of a list.
-type Link = Option<u32>;
-
-/// Multiplier of the hash over object indexes: 2^32 divided by the golden ratio, odd.
-const HASH: u32 = 0x9e37_79b1;
-
-/// Storage for one ticket. All its content is this file's business.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Node {
-    /// As a bucket: the first creator whose object hashes here.
-    bucket: Link,
-    /// As a ticket: what its request does.
-    role: Role,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum Role {
-    /// Nothing to do with creation.
-    Idle,
-    /// Creates the object `idx`.
-    Creator {
-        idx: u32,
-        /// The next creator in the same bucket.
-        chain: Link,
-        /// The first and the last that wait for this one; both or none.
-        waiting: Option<(u32, u32)>,
-    },
-    /// Waits for a creator, or was released and not yet popped.
-    Waiter {
-        /// Who comes after it.
-        next: Link,
-        released: bool,
-    },
-}
+use super::nodes::Creator;
+use super::nodes::Link;
+use super::nodes::Node;
+use super::nodes::Nodes;
+use super::nodes::Role;
 
 /// What a request that wants to create may do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -93,30 +63,14 @@ pub struct Waiters {
 /// - Every waiter that is released is in the list of one [`Waiters`], once.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Creations<S: DerefMut<Target = [Node]>> {
-    nodes: S,
-}
-
-impl Node {
-    /// A node for [`Creations::new`].
-    pub const IDLE: Self = Self {
-        bucket: None,
-        role: Role::Idle,
-    };
-}
-
-impl Default for Node {
-    fn default() -> Self {
-        Self::IDLE
-    }
+    nodes: Nodes<S>,
 }
 
 impl<S: DerefMut<Target = [Node]>> Creations<S> {
     /// Nobody creates anything. Tickets are the numbers below the length of `nodes`, whatever is in
     /// them.
-    pub fn new(mut nodes: S) -> Self {
-        for node in nodes.iter_mut() {
-            *node = Node::IDLE;
-        }
+    pub fn new(nodes: S) -> Self {
+        let nodes = Nodes::new(nodes);
         Self { nodes }
     }
 
@@ -128,22 +82,14 @@ impl<S: DerefMut<Target = [Node]>> Creations<S> {
     /// [`Misuse::NoSuchTicket`], or [`Misuse::InUse`] when the ticket has begun and was neither
     /// finished nor popped since.
     pub fn begin(&mut self, ticket: u32, idx: u32) -> Result<Begin, Misuse> {
-        if self.role(ticket).ok_or(Misuse::NoSuchTicket)? != Role::Idle {
+        if self.nodes.role(ticket).ok_or(Misuse::NoSuchTicket)? != Role::Idle {
             return Err(Misuse::InUse);
         }
-        let bucket = self.bucket(idx).ok_or(Misuse::NoSuchTicket)?;
-        let first = self.nodes.get(bucket).and_then(|node| node.bucket);
-        if let Some(creator) = self.find(first, idx) {
-            self.wait(ticket, creator);
+        if let Some((creator_ticket, creator)) = self.nodes.find(idx) {
+            self.wait(ticket, creator_ticket, creator);
             return Ok(Begin::Wait);
         }
-        let role = Role::Creator {
-            idx,
-            chain: first,
-            waiting: None,
-        };
-        self.set_role(ticket, role);
-        self.set_bucket(bucket, Some(ticket));
+        self.nodes.insert(ticket, idx);
         Ok(Begin::Start)
     }
 
@@ -157,18 +103,12 @@ impl<S: DerefMut<Target = [Node]>> Creations<S> {
     ///
     /// [`Misuse::NoSuchTicket`] or [`Misuse::NotCreating`].
     pub fn finish(&mut self, ticket: u32) -> Result<Waiters, Misuse> {
-        let role = self.role(ticket).ok_or(Misuse::NoSuchTicket)?;
-        let Role::Creator {
-            idx,
-            chain,
-            waiting,
-        } = role
-        else {
+        let role = self.nodes.role(ticket).ok_or(Misuse::NoSuchTicket)?;
+        let Role::Creator(creator) = role else {
             return Err(Misuse::NotCreating);
         };
-        self.unchain(ticket, idx, chain);
-        self.set_role(ticket, Role::Idle);
-        let first = waiting.map(|(first, _)| first);
+        self.nodes.remove(ticket, creator);
+        let first = creator.waiting.map(|(first, _)| first);
         self.release(first);
         Ok(Waiters { next: first })
     }
@@ -176,123 +116,39 @@ impl<S: DerefMut<Target = [Node]>> Creations<S> {
     /// Whether nobody creates or waits, for checks when a mapping ends. Takes time in proportion to
     /// the number of tickets.
     pub fn is_idle(&self) -> bool {
-        self.nodes.iter().all(|node| node.role == Role::Idle)
+        self.nodes.are_idle()
     }
 
-    fn role(&self, ticket: u32) -> Option<Role> {
-        let node = self.nodes.get(usize::try_from(ticket).ok()?)?;
-        Some(node.role)
-    }
-
-    fn set_role(&mut self, ticket: u32, role: Role) {
-        let node = usize::try_from(ticket).ok();
-        if let Some(node) = node.and_then(|at| self.nodes.get_mut(at)) {
-            node.role = role;
-        }
-    }
-
-    fn set_bucket(&mut self, bucket: usize, first: Link) {
-        if let Some(node) = self.nodes.get_mut(bucket) {
-            node.bucket = first;
-        }
-    }
-
-    /// The bucket of the object `idx`; `None` when there are no nodes.
-    fn bucket(&self, idx: u32) -> Option<usize> {
-        let hash = u64::from(idx.wrapping_mul(HASH));
-        let len = u64::from(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
-        // Both factors are below 2^32, so the product fits and the quotient is below `len`.
-        let bucket = (hash * len) >> 32;
-        usize::try_from(bucket)
-            .ok()
-            .filter(|at| *at < self.nodes.len())
-    }
-
-    /// The creator of `wanted` in the chain that begins with `link`.
-    fn find(&self, mut link: Link, wanted: u32) -> Link {
-        while let Some(ticket) = link {
-            let Some(Role::Creator { idx, chain, .. }) = self.role(ticket) else {
-                return None;
-            };
-            if idx == wanted {
-                return Some(ticket);
-            }
-            link = chain;
-        }
-        None
-    }
-
-    /// Puts `ticket` at the end of `creator`'s list.
-    fn wait(&mut self, ticket: u32, creator: u32) {
-        let Some(Role::Creator {
-            idx,
-            chain,
-            waiting,
-        }) = self.role(creator)
-        else {
-            return;
-        };
-        let waiter = |next| Role::Waiter {
-            next,
-            released: false,
-        };
-        self.set_role(ticket, waiter(None));
-        let first = match waiting {
+    /// Puts `ticket` at the end of the creator's list.
+    fn wait(&mut self, ticket: u32, creator_ticket: u32, mut creator: Creator) {
+        let released = false;
+        self.nodes.set_role(
+            ticket,
+            Role::Waiter {
+                next: None,
+                released,
+            },
+        );
+        let first = match creator.waiting {
             None => ticket,
             Some((first, last)) => {
-                self.set_role(last, waiter(Some(ticket)));
+                let next = Some(ticket);
+                self.nodes.set_role(last, Role::Waiter { next, released });
                 first
             }
         };
-        let waiting = Some((first, ticket));
-        let role = Role::Creator {
-            idx,
-            chain,
-            waiting,
-        };
-        self.set_role(creator, role);
-    }
-
-    /// Takes the creator `ticket` of `idx` out of its bucket; `after` is the one behind it.
-    fn unchain(&mut self, ticket: u32, idx: u32, after: Link) {
-        let Some(bucket) = self.bucket(idx) else {
-            return;
-        };
-        let mut link = self.nodes.get(bucket).and_then(|node| node.bucket);
-        if link == Some(ticket) {
-            self.set_bucket(bucket, after);
-            return;
-        }
-        while let Some(before) = link {
-            let Some(Role::Creator {
-                idx,
-                chain,
-                waiting,
-            }) = self.role(before)
-            else {
-                return;
-            };
-            if chain == Some(ticket) {
-                let role = Role::Creator {
-                    idx,
-                    chain: after,
-                    waiting,
-                };
-                self.set_role(before, role);
-                return;
-            }
-            link = chain;
-        }
+        creator.waiting = Some((first, ticket));
+        self.nodes.set_role(creator_ticket, Role::Creator(creator));
     }
 
     /// Marks all from `link` on as released.
     fn release(&mut self, mut link: Link) {
+        let released = true;
         while let Some(ticket) = link {
-            let Some(Role::Waiter { next, .. }) = self.role(ticket) else {
+            let Some(Role::Waiter { next, .. }) = self.nodes.role(ticket) else {
                 return;
             };
-            let released = true;
-            self.set_role(ticket, Role::Waiter { next, released });
+            self.nodes.set_role(ticket, Role::Waiter { next, released });
             link = next;
         }
     }
@@ -312,11 +168,11 @@ impl Waiters {
         let Some(Role::Waiter {
             next,
             released: true,
-        }) = creations.role(ticket)
+        }) = creations.nodes.role(ticket)
         else {
             return None;
         };
-        creations.set_role(ticket, Role::Idle);
+        creations.nodes.set_role(ticket, Role::Idle);
         self.next = next;
         Some(ticket)
     }
