@@ -15,6 +15,7 @@ use crate::{
         Frame,
         Handler, //
     },
+    observe::WatchedLink,
     proto::{
         RequestHeader,
         ResponseHeader, //
@@ -94,6 +95,9 @@ impl Operations for Device {
                 rq.work = Some(Work { op, extent });
                 rq.step = None;
                 rq.creates = false;
+                if let Some(link) = self.links.get(rq.queue_index()) {
+                    link.board().begins(rq.tag());
+                }
                 self.decide(rq, Work { op, extent });
             }
             // The block layer keeps to the limits that it was given.
@@ -134,7 +138,7 @@ impl Handler for Device {
         outcome: Outcome,
     ) {
         match outcome {
-            Outcome::Done => rq.end(Status::Ok),
+            Outcome::Done => self.finish(rq, Status::Ok),
             Outcome::Next(step) => self.send(rq, step),
             Outcome::Created => self.end(rq, Status::Ok, true),
             Outcome::Fail(failure) => {
@@ -166,15 +170,15 @@ impl Device {
     /// Does the first thing that a request needs, now.
     fn decide(&self, mut rq: Request<Self>, work: Work) {
         if self.is_dead() {
-            return rq.end(status(Failure::Disconnected));
+            return self.finish(rq, status(Failure::Disconnected));
         }
         let Ok(entry) = self.entry(work.extent.idx) else {
-            return rq.end(Status::Io);
+            return self.finish(rq, Status::Io);
         };
         match plan(work.op, entry) {
             Plan::Zeroes => {
                 rq.zero();
-                rq.end(Status::Ok);
+                self.finish(rq, Status::Ok);
             }
             Plan::Send(step) => self.send(rq, step),
             Plan::Create(_) => self.create(rq, work),
@@ -197,7 +201,7 @@ impl Device {
             }
             _ => {
                 drop(creating);
-                return rq.end(Status::Io);
+                return self.finish(rq, Status::Io);
             }
         };
         match creating.table.begin(ticket, work.extent.idx) {
@@ -208,6 +212,9 @@ impl Device {
             }
             Ok(Begin::Wait) => {
                 // A ticket is a tag, so the place is there and free.
+                if let Some(link) = self.links.get(rq.queue_index()) {
+                    link.board().waits(rq.tag(), &work.extent);
+                }
                 if let Some(place) = creating.waiting.get_mut(ticket as usize) {
                     *place = Some(rq);
                 }
@@ -215,7 +222,7 @@ impl Device {
             Err(misuse) => {
                 drop(creating);
                 pr_err!("{}: ticket {}: {}\n", &*self.name, ticket, Plain(misuse));
-                rq.end(Status::Io);
+                self.finish(rq, Status::Io);
             }
         }
     }
@@ -230,6 +237,7 @@ impl Device {
         };
         rq.generation = id.generation();
         rq.step = Some(step);
+        link.board().sends(rq.tag(), step, &work.extent);
         let header = step.header(&self.geometry, &work.extent, id.raw());
         let payload = step.payload(&self.geometry);
         let frame = Frame::new(id, &header, &payload, work.extent.len);
@@ -241,7 +249,7 @@ impl Device {
     /// Ends a request. If it was to make its object, those who wait for that go on.
     fn end(&self, mut rq: Request<Self>, status: Status, created: bool) {
         if !rq.creates {
-            return rq.end(status);
+            return self.finish(rq, status);
         }
         rq.creates = false;
         let ticket = self.ticket(&rq);
@@ -252,7 +260,7 @@ impl Device {
         let waiters = creating.table.finish(ticket);
         drop(creating);
         // Only now: its tag, and so its ticket, can be used again at once.
-        rq.end(status);
+        self.finish(rq, status);
         let Ok(mut waiters) = waiters else {
             return;
         };
@@ -266,10 +274,18 @@ impl Device {
             // recurse more than once.
             match next.map(|rq| (rq.work, rq)) {
                 Some((Some(work), rq)) => self.decide(rq, work),
-                Some((None, rq)) => rq.end(Status::Io),
+                Some((None, rq)) => self.finish(rq, Status::Io),
                 None => return,
             }
         }
+    }
+
+    /// Ends a request, and with it what is noted of it.
+    fn finish(&self, rq: Request<Self>, status: Status) {
+        if let Some(link) = self.links.get(rq.queue_index()) {
+            link.board().ends(rq.tag());
+        }
+        rq.end(status);
     }
 
     /// The number of a request among all of the device.

@@ -13,6 +13,7 @@ use kernel::{
 mod control;
 mod device;
 mod gateway;
+mod observe;
 pub mod proto;
 mod request;
 mod sys;

@@ -14,7 +14,10 @@ use super::{
         Number, //
     }, //
 };
-use crate::sys::log::Plain;
+use crate::sys::{
+    debugfs,
+    log::Plain, //
+};
 use kernel::{
     configfs::{
         self,
@@ -37,6 +40,7 @@ use kernel::{
 #[pin_data]
 pub(crate) struct Root {
     names: Arc<Names>,
+    debugfs: Arc<debugfs::Dir>,
 }
 
 /// A directory in it.
@@ -56,10 +60,11 @@ pub(crate) fn subsystem() -> Result<impl PinInit<configfs::Subsystem<Root>, Erro
         ],
     };
     let names = Names::new()?;
+    let debugfs = debugfs::Dir::new(c"sheepdog", None)?;
     Ok(configfs::Subsystem::new(
         c"sheepdog",
         item_type,
-        try_pin_init!(Root { names }),
+        try_pin_init!(Root { names, debugfs }),
     ))
 }
 
@@ -107,7 +112,7 @@ impl GroupOperations for Root {
                 in_flight: 15,
             ],
         };
-        let mapping = Mapping::new(name, self.names.clone())?;
+        let mapping = Mapping::new(name, self.names.clone(), self.debugfs.clone())?;
         let bound = mapping.clone();
         Ok(
             Group::new(name.try_into()?, item_type, try_pin_init!(Dir { mapping })).pin_chain(

@@ -21,6 +21,7 @@ use crate::{
     },
     sys::{
         configfs::Directory,
+        debugfs,
         log::Plain, //
     }, //
 };
@@ -74,6 +75,8 @@ pub(super) struct Mapping {
     pub(super) name: CString,
     pub(super) directory: Directory,
     names: Arc<Names>,
+    /// Where the disk's directory is made.
+    debugfs: Arc<debugfs::Dir>,
     #[pin]
     pub(super) state: Mutex<State>,
     /// The phase is another one.
@@ -82,7 +85,11 @@ pub(super) struct Mapping {
 }
 
 impl Mapping {
-    pub(super) fn new(name: &CStr, names: Arc<Names>) -> Result<Arc<Self>> {
+    pub(super) fn new(
+        name: &CStr,
+        names: Arc<Names>,
+        debugfs: Arc<debugfs::Dir>,
+    ) -> Result<Arc<Self>> {
         let name = CString::try_from(name)?;
         let state = State {
             settings: Settings::new(),
@@ -93,6 +100,7 @@ impl Mapping {
                 name,
                 directory: Directory::new(),
                 names,
+                debugfs,
                 state <- new_mutex!(state),
                 changed <- new_condvar!(),
             }),
@@ -124,7 +132,7 @@ impl Mapping {
             connect(&wish)
                 .and_then(|device| {
                     self.set_phase(Phase::Mapping(Some(device.clone())));
-                    Live::start(device, &wish)
+                    Live::start(device, &wish, &self.debugfs)
                 })
                 .inspect_err(|_| self.directory.unpin())
         });

@@ -6,14 +6,18 @@ use super::{
     open::Wish,
     Device, //
 };
-use crate::sys::{
-    blk::{
-        Disk,
-        Limits,
-        TagSet, //
-    },
-    memalloc::Scope,
-    thread::Thread, //
+use crate::{
+    observe::Files,
+    sys::{
+        blk::{
+            Disk,
+            Limits,
+            TagSet, //
+        },
+        debugfs::Dir,
+        memalloc::Scope,
+        thread::Thread, //
+    }, //
 };
 use kernel::{
     prelude::*,
@@ -25,10 +29,11 @@ use kernel::{
 ///
 /// The fields are dropped in this order: the disk waits for its requests, which end because the
 /// threads still run or have given everything back; then the threads are joined, which `remove`
-/// has told to end.
+/// has told to end. The files go last: if the disk waits for ever, they say for what.
 pub(crate) struct Live {
     disk: Disk<Device>,
     threads: KVec<Thread>,
+    _files: Files<Device>,
     device: Arc<Device>,
 }
 
@@ -38,7 +43,8 @@ impl Live {
     /// # Errors
     ///
     /// `ENOMEM`, and what the block layer says.
-    pub(crate) fn start(device: Arc<Device>, wish: &Wish) -> Result<Self> {
+    pub(crate) fn start(device: Arc<Device>, wish: &Wish, debugfs: &Arc<Dir>) -> Result<Self> {
+        let files = Files::new(&device.name, debugfs, &device)?;
         let mut threads = KVec::with_capacity(2 * device.links.len(), GFP_KERNEL)?;
         let result =
             Self::start_threads(&device, &mut threads).and_then(|()| Self::add_disk(&device, wish));
@@ -46,6 +52,7 @@ impl Live {
             Ok(disk) => Ok(Self {
                 disk,
                 threads,
+                _files: files,
                 device,
             }),
             Err(error) => {

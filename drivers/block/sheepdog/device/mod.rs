@@ -11,6 +11,10 @@ pub(crate) mod open;
 
 use crate::{
     gateway::Link,
+    observe::{
+        Watched,
+        WatchedLink, //
+    },
     sys::blk::{
         Request,
         TagSet, //
@@ -158,5 +162,23 @@ impl Device {
             + tickets * per_ticket
             + tickets * TagSet::<Self>::REQUEST_BYTES
             + links
+    }
+}
+
+impl Watched for Device {
+    fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    fn entry(&self, idx: u32) -> Result<Entry> {
+        self.entry(idx)
+    }
+
+    fn shape(&self) -> (usize, usize) {
+        (self.links.len(), self.queue_depth as usize)
+    }
+
+    fn link(&self, index: usize) -> Option<&dyn WatchedLink> {
+        self.links.get(index).map(|link| &**link as _)
     }
 }

@@ -62,6 +62,10 @@ impl Frame {
             data_len,
         }
     }
+
+    fn len_bytes(&self) -> usize {
+        self.record_len + self.data_len
+    }
 }
 
 /// What a sender needs; whoever has it is the one who may send on the link.
@@ -107,13 +111,23 @@ impl<T: Operations> Sending<T> {
     pub(super) fn new(hold: Hold<T>, frame: Frame) -> Self {
         Self {
             cursor: hold.cursor(),
-            left: frame.record_len + frame.data_len,
+            left: frame.len_bytes(),
             hold,
             frame,
             started: false,
             skip: 0,
             splice: false,
         }
+    }
+
+    /// The tag of its request.
+    pub(super) fn tag(&self) -> u16 {
+        self.frame.id.tag()
+    }
+
+    /// Bytes of the frame.
+    pub(super) fn len_bytes(&self) -> usize {
+        self.frame.len_bytes()
     }
 
     /// Sends until all is sent, or, with `NOWAIT`, the socket has no room.

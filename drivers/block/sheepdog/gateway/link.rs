@@ -18,6 +18,10 @@ use super::{
     transmit::Transmit, //
 };
 use crate::{
+    observe::{
+        Board,
+        WatchedLink, //
+    },
     proto::ResponseHeader,
     sys::{
         blk::{
@@ -73,10 +77,12 @@ pub(crate) trait Handler: Operations {
 pub(crate) struct Link<T: Operations> {
     /// Disk and gateway, for log lines.
     label: CString,
+    gateway: SocketAddr,
     socket: Arc<Socket>,
     /// Requests whose replies are awaited, by tag, under the id of their frame.
     in_flight: Slots<Request<T>>,
     broken: Atomic<bool>,
+    board: Board,
     memory_bytes: usize,
     #[pin]
     transmit: Transmit<T>,
@@ -93,14 +99,21 @@ impl<T: Handler> Link<T> {
         let label = CString::try_from_fmt(fmt!("{disk}: {}", Plain(peer)))?;
         let in_flight = Slots::new(queue_depth)?;
         let wire = Wire::new(queue_depth)?;
-        let memory_bytes = in_flight.memory_bytes().saturating_add(wire.memory_bytes());
+        let board = Board::new(queue_depth)?;
+        let memory_bytes = in_flight
+            .memory_bytes()
+            .saturating_add(wire.memory_bytes())
+            .saturating_add(board.memory_bytes());
+        let gateway = *peer;
         let transmit = Transmit::new(wire, queue_depth)?;
         Arc::pin_init(
             pin_init!(Self {
                 label,
+                gateway,
                 socket,
                 in_flight,
                 broken: Atomic::new(false),
+                board,
                 memory_bytes,
                 transmit <- transmit,
             }),
@@ -115,7 +128,8 @@ impl<T: Handler> Link<T> {
         let id = frame.id.raw();
         let sending = Sending::new(rq.hold(), frame);
         let mut rq = Some(rq);
-        let sent = self.transmit.submit(&self.socket, sending, || {
+        let (socket, board) = (&self.socket, &self.board);
+        let sent = self.transmit.submit(socket, board, sending, || {
             if let Some(request) = rq.take() {
                 // The slot is free: no other request has this tag. If it is not, the request comes
                 // back and is failed, which is what a broken table deserves.
@@ -173,14 +187,14 @@ impl<T: Handler> Link<T> {
 
     /// The transmitter thread.
     pub(crate) fn transmit(&self) {
-        if let Err(error) = self.transmit.run(&self.socket) {
+        if let Err(error) = self.transmit.run(&self.socket, &self.board) {
             self.break_off(fmt!("cannot send: {}", Plain(Errname(error))));
         }
     }
 
     /// The receiver thread: hands replies over until the link dies, then gives back what is left.
     pub(crate) fn receive(&self, handler: ArcBorrow<'_, T>) {
-        let end = receive::run(&self.socket, &self.in_flight, handler);
+        let end = receive::run(&self.socket, &self.board, &self.in_flight, handler);
         self.break_off(fmt!("{}", Plain(end)));
         handler.link_down();
         self.transmit.close();
@@ -190,5 +204,23 @@ impl<T: Handler> Link<T> {
                 handler.lost(rq);
             }
         }
+    }
+}
+
+impl<T: Handler> WatchedLink for Link<T> {
+    fn gateway(&self) -> &SocketAddr {
+        &self.gateway
+    }
+
+    fn is_broken(&self) -> bool {
+        self.broken.load(Relaxed)
+    }
+
+    fn awaited_id(&self, tag: u16) -> Option<u32> {
+        self.in_flight.id(usize::from(tag))
+    }
+
+    fn board(&self) -> &Board {
+        &self.board
     }
 }

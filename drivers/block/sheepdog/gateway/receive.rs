@@ -13,6 +13,7 @@ use super::{
     link::Handler, //
 };
 use crate::{
+    observe::Board,
     proto::{
         limits::HEADER_LEN,
         ResponseHeader, //
@@ -65,6 +66,7 @@ impl From<Error> for End {
 /// Reads replies until the link is of no more use.
 pub(super) fn run<T: Handler>(
     socket: &Socket,
+    board: &Board,
     in_flight: &Slots<Request<T>>,
     handler: ArcBorrow<'_, T>,
 ) -> End {
@@ -73,7 +75,7 @@ pub(super) fn run<T: Handler>(
         Err(error) => return End::Socket(error),
     };
     loop {
-        if let Err(end) = next(socket, in_flight, handler, &mut chunk) {
+        if let Err(end) = next(socket, board, in_flight, handler, &mut chunk) {
             return end;
         }
     }
@@ -81,6 +83,7 @@ pub(super) fn run<T: Handler>(
 
 fn next<T: Handler>(
     socket: &Socket,
+    board: &Board,
     in_flight: &Slots<Request<T>>,
     handler: ArcBorrow<'_, T>,
     chunk: &mut Chunk,
@@ -106,7 +109,11 @@ fn next<T: Handler>(
         Err(lie) => Err(End::Lie(lie)),
     };
     match read {
-        Ok(outcome) => handler.replied(rq, &header, outcome),
+        Ok(outcome) => {
+            let len_bytes = HEADER_LEN.saturating_add(header.data_length as usize);
+            board.received(len_bytes, !header.result.is_success());
+            handler.replied(rq, &header, outcome);
+        }
         Err(end) => {
             handler.lost(rq);
             return Err(end);

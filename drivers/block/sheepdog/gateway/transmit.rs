@@ -13,12 +13,15 @@ use super::{
         Wire, //
     }, //
 };
-use crate::sys::{
-    blk::Operations,
-    memalloc::Scope,
-    socket::{
-        SendFlags,
-        Socket, //
+use crate::{
+    observe::Board,
+    sys::{
+        blk::Operations,
+        memalloc::Scope,
+        socket::{
+            SendFlags,
+            Socket, //
+        }, //
     }, //
 };
 use kernel::{
@@ -79,6 +82,7 @@ impl<T: Operations> Transmit<T> {
     pub(super) fn submit(
         &self,
         socket: &Socket,
+        board: &Board,
         mut sending: Sending<T>,
         enlist: impl FnOnce() -> Result,
     ) -> Result {
@@ -89,12 +93,17 @@ impl<T: Operations> Transmit<T> {
         }
         enlist()?;
         let Some(mut wire) = state.wire.take() else {
+            board.blocked(sending.tag());
             // A peer that makes us answer faster than it reads has not kept to the protocol.
             return state.queue.push(sending).map_err(|_| EPROTO);
         };
         match sending.advance(socket, &mut wire, SendFlags::NOWAIT)? {
-            Progress::Complete => state.wire = Some(wire),
+            Progress::Complete => {
+                board.sent(sending.len_bytes());
+                state.wire = Some(wire);
+            }
             Progress::Blocked => {
+                board.blocked(sending.tag());
                 state.job = Some((wire, sending));
                 self.changed.notify_one();
             }
@@ -103,11 +112,12 @@ impl<T: Operations> Transmit<T> {
     }
 
     /// The transmitter thread: sends what had to wait, until the link is closed or breaks.
-    pub(super) fn run(&self, socket: &Socket) -> Result {
+    pub(super) fn run(&self, socket: &Socket, board: &Board) -> Result {
         let _scope = Scope::reserves();
         while let Some((mut wire, mut sending)) = self.wait_for_job() {
             loop {
                 sending.advance(socket, &mut wire, SendFlags::NONE)?;
+                board.sent_late(sending.tag(), sending.len_bytes());
                 let mut state = self.state.lock();
                 match state.queue.pop() {
                     Some(next) => sending = next,

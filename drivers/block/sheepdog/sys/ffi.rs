@@ -10,6 +10,7 @@ use kernel::{
         c_char,
         c_int,
         c_uint,
+        c_ulong,
         c_void, //
     }, //
 };
@@ -23,6 +24,14 @@ pub(super) const SEND_SPLICE: c_uint = 4;
 pub(super) struct RawCursor {
     pub(super) bio: *mut bindings::bio,
     pub(super) iter: bindings::bvec_iter,
+}
+
+/// `struct sheepdog_table`.
+#[repr(C)]
+pub(super) struct RawTable {
+    pub(super) len: u64,
+    pub(super) show: unsafe extern "C" fn(*mut bindings::seq_file, *const c_void, u64),
+    pub(super) data: *const c_void,
 }
 
 // Without lockdep some structures of the kernel have members of size zero. C and bindgen agree on
@@ -82,6 +91,17 @@ extern "C" {
     pub(super) fn sheepdog_sock_abort(sock: *mut bindings::socket);
     pub(super) fn sheepdog_sock_release(sock: *mut bindings::socket);
 
+    pub(super) fn sheepdog_debugfs_dir(
+        name: *const c_char,
+        parent: *mut bindings::dentry,
+    ) -> *mut bindings::dentry;
+    pub(super) fn sheepdog_debugfs_file(
+        name: *const c_char,
+        parent: *mut bindings::dentry,
+        table: *const RawTable,
+    ) -> *mut bindings::dentry;
+    pub(super) fn sheepdog_debugfs_remove(entry: *mut bindings::dentry);
+
     pub(super) fn sheepdog_memalloc_enter(reserves: bool) -> c_uint;
     pub(super) fn sheepdog_memalloc_leave(saved: c_uint);
     pub(super) fn sheepdog_thread_create(
@@ -91,4 +111,5 @@ extern "C" {
     ) -> *mut bindings::task_struct;
     pub(super) fn sheepdog_thread_stop(task: *mut bindings::task_struct) -> c_int;
     pub(super) fn sheepdog_log_allowed() -> bool;
+    pub(super) fn sheepdog_jiffies_to_ms(ticks: c_ulong) -> c_uint;
 }

@@ -11,6 +11,7 @@
 #include <linux/blkdev.h>
 #include <linux/bvec.h>
 #include <linux/net.h>
+#include <linux/seq_file.h>
 
 /* Flags of sheepdog_sock_send(). */
 #define SHEEPDOG_SEND_NOWAIT	1	/* -EAGAIN instead of waiting for room */
@@ -30,6 +31,13 @@ enum sheepdog_status {
 struct sheepdog_cursor {
 	struct bio *bio;
 	struct bvec_iter iter;
+};
+
+/* What a file in debugfs shows: the items 0 to len - 1 of what data points at. */
+struct sheepdog_table {
+	u64 len;
+	void (*show)(struct seq_file *seq, const void *data, u64 index);
+	const void *data;
 };
 
 /* block.c */
@@ -57,11 +65,18 @@ ssize_t sheepdog_sock_recv_buf(struct socket *sock, void *buf, size_t len);
 void sheepdog_sock_abort(struct socket *sock);
 void sheepdog_sock_release(struct socket *sock);
 
+/* debugfs.c */
+struct dentry *sheepdog_debugfs_dir(const char *name, struct dentry *parent);
+struct dentry *sheepdog_debugfs_file(const char *name, struct dentry *parent,
+				     const struct sheepdog_table *table);
+void sheepdog_debugfs_remove(struct dentry *entry);
+
 /* task.c */
 unsigned int sheepdog_memalloc_enter(bool reserves);
 void sheepdog_memalloc_leave(unsigned int saved);
 struct task_struct *sheepdog_thread_create(int (*body)(void *), void *data, const char *name);
 int sheepdog_thread_stop(struct task_struct *task);
 bool sheepdog_log_allowed(void);
+unsigned int sheepdog_jiffies_to_ms(unsigned long ticks);
 
 #endif

@@ -8,7 +8,9 @@
 //! before its code is. Nothing here knows what Sheepdog is.
 
 pub(crate) mod blk;
+pub(crate) mod clock;
 pub(crate) mod configfs;
+pub(crate) mod debugfs;
 mod ffi;
 pub(crate) mod log;
 pub(crate) mod memalloc;

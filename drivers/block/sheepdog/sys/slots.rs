@@ -118,9 +118,13 @@ impl<V> Slots<V> {
 
     /// Whether something is in slot `index` at this moment.
     pub(crate) fn occupied(&self, index: usize) -> bool {
-        self.slots
-            .get(index)
-            .is_some_and(|slot| !matches!(slot.id.load(Relaxed), FREE | BUSY))
+        self.id(index).is_some()
+    }
+
+    /// The id under which something is in slot `index` at this moment.
+    pub(crate) fn id(&self, index: usize) -> Option<u32> {
+        let id = self.slots.get(index)?.id.load(Relaxed);
+        (id != FREE && id != BUSY).then_some(id)
     }
 
     /// Number of values in the table at this moment.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Task helpers: allocation scopes, kernel threads, and the rate limit of log lines.
+ * Task helpers: allocation scopes, kernel threads, the rate limit of log lines, ticks.
  */
+#include <linux/jiffies.h>
 #include <linux/kthread.h>
 #include <linux/ratelimit.h>
 #include <linux/sched/mm.h>
@@ -44,4 +45,9 @@ bool sheepdog_log_allowed(void)
 	static DEFINE_RATELIMIT_STATE(limit, 5 * HZ, 10);
 
 	return __ratelimit(&limit);
+}
+
+unsigned int sheepdog_jiffies_to_ms(unsigned long ticks)
+{
+	return jiffies_to_msecs(ticks);
 }
