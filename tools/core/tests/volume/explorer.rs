@@ -89,7 +89,8 @@ impl Explorer {
 }
 
 fn wishes() -> Vec<Wish> {
-    let places = [(0, 0, 1), (0, 1, 1), (0, 0, 2), (1, 0, 1)];
+    // The same place, another place of the same object, another object.
+    let places = [(0, 0, 1), (0, 1, 1), (1, 0, 1)];
     let mut wishes = Vec::new();
     for op in [Op::Read, Op::Write] {
         for (object, first, count) in places {
@@ -108,7 +109,8 @@ fn wishes() -> Vec<Wish> {
 /// states and of ends.
 fn explore_all(entry: u32) -> (usize, u64) {
     let (mut states, mut ends) = (0, 0);
-    for first in wishes() {
+    // Which object comes first makes no difference.
+    for first in wishes().into_iter().filter(|(_, cells)| cells.object == 0) {
         for second in wishes() {
             for third in wishes() {
                 let mut explorer = Explorer {
@@ -131,17 +133,17 @@ fn explore_all(entry: u32) -> (usize, u64) {
 #[test]
 fn three_requests_on_holes_in_every_order() {
     let (states, ends) = explore_all(0);
-    assert!(states > 10_000 && ends > 512);
+    assert!(states > 10_000 && ends > 144);
 }
 
 #[test]
 fn three_requests_on_own_objects_in_every_order() {
     let (states, ends) = explore_all(OWN.raw());
-    assert!(states > 10_000 && ends > 512);
+    assert!(states > 10_000 && ends > 144);
 }
 
 #[test]
 fn three_requests_on_inherited_objects_in_every_order() {
     let (states, ends) = explore_all(PARENT.raw());
-    assert!(states > 10_000 && ends > 512);
+    assert!(states > 10_000 && ends > 144);
 }
