@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # Test: a complaint of the kernel outweighs a script that passes
-# Set: smoke
+# Set: full
 # Expect: complaint
 set -euo pipefail
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # Test: a machine that dies is reported as dead
-# Set: smoke
+# Set: full
 # Expect: dead
 
 echo c >/proc/sysrq-trigger

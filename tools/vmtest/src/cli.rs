@@ -54,9 +54,9 @@ struct RunArgs {
 
 #[derive(Debug, Args)]
 struct SelectArgs {
-    /// Directory of the tests
-    #[arg(long, value_name = "DIR", default_value = "tools/tests")]
-    tests: PathBuf,
+    /// Directory of tests; may be given several times
+    #[arg(long, value_name = "DIR", default_values = ["tools/tests", "tools/vmtest/selftest"])]
+    tests: Vec<PathBuf>,
     /// Only tests whose name matches this regular expression
     #[arg(long, value_name = "REGEX")]
     filter: Option<Regex>,
@@ -166,9 +166,9 @@ impl Cli {
             Command::Run(args) => {
                 let tests = args.select.tests()?;
                 if tests.is_empty() {
-                    bail!("no test in {} is selected", args.select.tests.display());
+                    bail!("no test in {:?} is selected", args.select.tests);
                 }
-                let targets = args.machine.targets(Some(&args.select.tests))?;
+                let targets = args.machine.targets(&args.select.tests)?;
                 let settings = args.machine.settings()?;
                 let collector = Collector::new(targets.len() > 1);
                 suite::run(&settings, &targets, &tests, args.jobs.max(1), &collector);
@@ -186,10 +186,20 @@ impl Cli {
 
 impl SelectArgs {
     fn tests(&self) -> Result<Vec<Test>> {
-        let entries = std::fs::read_dir(&self.tests)
-            .with_context(|| format!("tests in {}", self.tests.display()))?;
         let mut tests = Vec::new();
-        for entry in entries {
+        for directory in &self.tests {
+            self.tests_in(directory, &mut tests)
+                .with_context(|| format!("tests in {}", directory.display()))?;
+        }
+        tests.sort_by(|a, b| a.name.cmp(&b.name));
+        if let Some(pair) = tests.windows(2).find(|pair| pair[0].name == pair[1].name) {
+            bail!("two tests have the name {}", pair[0].name);
+        }
+        Ok(tests)
+    }
+
+    fn tests_in(&self, directory: &Path, tests: &mut Vec<Test>) -> Result<()> {
+        for entry in std::fs::read_dir(directory)? {
             let path = entry?.path();
             let is_test = path.extension().is_some_and(|end| end == "sh")
                 && path.file_name().is_some_and(|name| name != "lib.sh");
@@ -202,14 +212,13 @@ impl SelectArgs {
                 tests.push(test);
             }
         }
-        tests.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(tests)
+        Ok(())
     }
 }
 
 impl MachineArgs {
     /// The kernels, prepared, each with its module and everything else that machines are to find.
-    pub fn targets(&self, tests: Option<&Path>) -> Result<Vec<Target>> {
+    pub fn targets(&self, tests: &[PathBuf]) -> Result<Vec<Target>> {
         let mut targets = Vec::new();
         for word in &self.kernel {
             let (directory, module) = match word.split_once('=') {
@@ -220,7 +229,7 @@ impl MachineArgs {
                 module,
                 programs: self.program.clone(),
                 files: self.file.clone(),
-                tests: tests.map(Path::to_owned),
+                tests: tests.to_vec(),
             };
             targets.push(Target {
                 kernel: Kernel::prepare(Path::new(directory), &self.cache)?,

@@ -23,8 +23,8 @@ pub struct Contents {
     pub programs: Vec<PathBuf>,
     /// Other files, `/host/<name>`.
     pub files: Vec<(PathBuf, String)>,
-    /// The directory of tests.
-    pub tests: Option<PathBuf>,
+    /// Directories whose files go to `/host/tests`.
+    pub tests: Vec<PathBuf>,
 }
 
 /// The image, in a directory of its own that goes away with it.
@@ -54,7 +54,7 @@ impl HostDir {
         if let Some(module) = &contents.module {
             fs::copy(module, top.join(MODULE)).with_context(|| format!("{}", module.display()))?;
         }
-        if let Some(tests) = &contents.tests {
+        for tests in &contents.tests {
             copy_tree(tests, &top.join("tests"))?;
         }
         cache::erofs(&directory.path().join("image"), &top)?;

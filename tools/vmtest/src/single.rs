@@ -99,7 +99,7 @@ fn prepare(
     let path = scripts.join("command.sh");
     std::fs::write(&path, text)?;
     let settings = machine.settings()?;
-    let target = machine.targets(Some(scripts))?.into_iter().next();
+    let target = machine.targets(&[scripts.to_owned()])?.into_iter().next();
     let mut test = Test::load(&path)?;
     test.memory_mib = one.memory;
     test.cpus = one.cpus;
