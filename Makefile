@@ -34,7 +34,7 @@ samples:
 
 .PHONY: all-kernels
 all-kernels:
-	set -e; for target in $(KERNEL_TARGETS); do $(MAKE) KERNEL_TARGET=$$target samples; done
+	set -e; for target in $(KERNEL_TARGETS); do $(MAKE) KERNEL_TARGET=$$target module; done
 
 .PHONY: tools
 tools:
@@ -46,6 +46,26 @@ install: module tools
 	rm -rf build/stage
 	$(MODULE) modules_install INSTALL_MOD_STRIP=1 DEPMOD=true
 	tools/build/install $(BIN)
+
+# What virtual machines are made of; vmtest (tools/vmtest) boots them.
+VM := $(RUN) --kernels --with vm-root tools/build/vm
+
+.PHONY: vm-ready
+vm-ready: all-kernels tools
+
+.PHONY: vm-test
+vm-test: vm-ready
+	$(VM) run
+
+.PHONY: smoke
+smoke: KERNEL_TARGETS := $(KERNEL_TARGET)
+smoke: vm-ready
+	$(VM) run --smoke
+
+.PHONY: test-cluster
+test-cluster: vm-ready
+	@test -n "$(GATEWAYS)" || { echo 'name the cluster: make test-cluster GATEWAYS=192.0.2.1:7000,...' >&2; exit 1; }
+	$(VM) run --gateways "$(GATEWAYS)"
 
 .PHONY: lint
 lint:

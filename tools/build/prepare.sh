@@ -114,3 +114,22 @@ kernel_inside() {
 	}
 	rm -r "$5/apt"
 }
+
+# ensure_made WHAT: sets MADE to an entry that another part of the project describes by a recipe of
+# the form `recipe SUITE DIRECTORY`, run in the trixie root.
+ensure_made() {
+	local suite recipe parts name
+	case $1 in
+	vm-root) suite=trixie recipe=tools/vmtest/root/recipe parts=(tools/vmtest/root/packages) ;;
+	qemu) suite=bullseye recipe=tools/interop/qemu-recipe parts=() ;;
+	*) die "nothing is known about making '$1'" ;;
+	esac
+	ensure_root trixie
+	name=$1-$suite-$(key_of "$(cd "$TOP" && recipe "$recipe" "${parts[@]}")")
+	make_entry "$name" made_inside "$ROOT" "/src/$recipe" "$suite"
+	# shellcheck disable=SC2034 # for the caller
+	MADE=$CACHE/$name
+	prune "$1"
+}
+
+made_inside() { enter "$1" "$TOP:/src"$'\n'"$4:/work" "$2" "$3" /work; }
