@@ -34,7 +34,7 @@ samples:
 
 .PHONY: all-kernels
 all-kernels:
-	set -e; for target in $(KERNEL_TARGETS); do $(MAKE) KERNEL_TARGET=$$target module; done
+	set -e; for target in $(KERNEL_TARGETS); do $(MAKE) KERNEL_TARGET=$$target samples; done
 
 .PHONY: tools
 tools:
