@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `sheepctl` against the development sheep: whole lives of VDIs, and gateways that misbehave.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use assert_cmd::Command;
+use clap::Parser;
+use predicates::prelude::*;
+use serde_json::{json, Value};
+use sheepdog_core::proto::inode::map_offset;
+use sheepdog_core::proto::limits::HEADER_LEN;
+use sheepdog_core::proto::{LockType, ObjectId, RequestHeader, ResponseHeader, Vid};
+
+/// A development sheep in this process.
+struct Sheep {
+    address: SocketAddr,
+}
+
+impl Sheep {
+    fn start(arguments: &[&str]) -> Self {
+        let fixed = ["devsheep", "--listen", "127.0.0.1:0"];
+        let arguments = fixed.iter().chain(arguments);
+        let args = devsheep::cli::Args::parse_from(arguments);
+        let (tell, told) = channel();
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                let server = args.server().await.unwrap();
+                tell.send(server.addresses().unwrap()[0]).unwrap();
+                server.run(std::future::pending()).await;
+            });
+        });
+        let address = told.recv_timeout(Duration::from_secs(30)).unwrap();
+        Self { address }
+    }
+
+    fn sheepctl(&self, arguments: &[&str]) -> assert_cmd::assert::Assert {
+        Command::cargo_bin("sheepctl")
+            .unwrap()
+            .args(["--host-root", "/nonexistent"])
+            .args(arguments)
+            .env("SHEEPDOG_GATEWAY", self.address.to_string())
+            .timeout(Duration::from_secs(60))
+            .assert()
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.sheepctl(arguments).success();
+        serde_json::from_slice(&output.get_output().stdout).unwrap()
+    }
+
+    fn names(&self) -> Vec<String> {
+        let vdis = self.json(&["vdi", "list", "--json"]);
+        let name = |vdi: &Value| {
+            let tag = vdi["tag"].as_str().map(|tag| format!("@{tag}"));
+            vdi["name"].as_str().unwrap().to_owned() + &tag.unwrap_or_default()
+        };
+        vdis.as_array().unwrap().iter().map(name).collect()
+    }
+
+    fn vid(&self, vdi: &str) -> Vid {
+        let info = self.json(&["vdi", "info", "--json", vdi]);
+        let vid = u32::from_str_radix(info["vdi_id"].as_str().unwrap(), 16).unwrap();
+        Vid::new(vid).unwrap()
+    }
+
+    /// One request by hand, which has to succeed.
+    fn request(&self, request: &RequestHeader, payload: &[u8]) {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(30)))
+            .unwrap();
+        stream.write_all(&request.to_bytes()).unwrap();
+        stream.write_all(payload).unwrap();
+        let mut header = [0; HEADER_LEN];
+        stream.read_exact(&mut header).unwrap();
+        assert!(ResponseHeader::from_bytes(&header).result.is_success());
+    }
+
+    /// Writes the objects `indices` of the VDI, as a driver does.
+    fn write_objects(&self, vid: Vid, indices: impl Iterator<Item = u32>) {
+        for idx in indices {
+            self.request(
+                &RequestHeader::create_obj(ObjectId::data(vid, idx), 0, 4),
+                b"data",
+            );
+            let offset = map_offset(idx).unwrap();
+            let entry = RequestHeader::write_obj(ObjectId::inode(vid), offset, 4);
+            self.request(&entry, &vid.raw().to_le_bytes());
+        }
+    }
+}
+
+#[test]
+fn a_vdi_lives_from_create_to_delete() {
+    let sheep = Sheep::start(&[]);
+    sheep.sheepctl(&["vdi", "list"]).success().stdout("");
+    sheep
+        .sheepctl(&["vdi", "create", "vm0", "1G"])
+        .success()
+        .stdout("");
+    sheep.sheepctl(&["vdi", "create", "vm0", "1G"]).code(17);
+    sheep.sheepctl(&["vdi", "resize", "vm0", "2G"]).success();
+    sheep.sheepctl(&["vdi", "resize", "vm0", "1G"]).code(22);
+    sheep
+        .sheepctl(&["vdi", "resize", "--shrink", "vm0", "1536M"])
+        .success();
+    let info = sheep.json(&["vdi", "info", "--json", "vm0"]);
+    assert_eq!(
+        (&info["size_bytes"], &info["objects"]),
+        (&json!(1536 << 20), &json!(384))
+    );
+    sheep.sheepctl(&["vdi", "delete", "--yes", "vm0"]).success();
+    sheep.sheepctl(&["vdi", "delete", "--yes", "vm0"]).code(2);
+    assert_eq!(sheep.names(), Vec::<String>::new());
+}
+
+#[test]
+fn snapshots_and_clones_share_and_outlive_each_other() {
+    let sheep = Sheep::start(&[]);
+    sheep
+        .sheepctl(&["vdi", "create", "-o", "1M", "base", "16M"])
+        .success();
+    sheep.write_objects(sheep.vid("base"), 0..3);
+    sheep
+        .sheepctl(&["vdi", "snapshot", "base", "--tag", "t1"])
+        .success();
+    sheep
+        .sheepctl(&["vdi", "snapshot", "base", "--tag", "t1"])
+        .code(17);
+    sheep.sheepctl(&["vdi", "clone", "base", "copy"]).code(22);
+    sheep
+        .sheepctl(&["vdi", "clone", "base@t1", "copy"])
+        .success();
+    assert_eq!(sheep.names(), ["base@t1", "base", "copy"]);
+    let copy = sheep.json(&["vdi", "info", "--json", "copy"]);
+    assert_eq!(
+        (&copy["own_objects"], &copy["inherited_objects"]),
+        (&json!(0), &json!(3))
+    );
+    assert_eq!(
+        (&copy["object_size"], &copy["size_bytes"]),
+        (&json!(1 << 20), &json!(16 << 20))
+    );
+    sheep
+        .sheepctl(&["vdi", "delete", "--yes", "base@t1"])
+        .success();
+    sheep
+        .sheepctl(&["vdi", "delete", "--yes", "base"])
+        .success();
+    assert_eq!(sheep.names(), ["copy"]);
+    sheep
+        .sheepctl(&["vdi", "delete", "--yes", "copy"])
+        .success();
+    assert_eq!(sheep.names(), Vec::<String>::new());
+}
+
+#[test]
+fn delete_gives_up_every_object_even_beyond_the_end() {
+    let sheep = Sheep::start(&["--upstream-delete"]);
+    sheep
+        .sheepctl(&["vdi", "create", "-o", "1M", "vm0", "8G"])
+        .success();
+    let objects = (0..150).chain((1000..8000).step_by(500)).chain([8191]);
+    sheep.write_objects(sheep.vid("vm0"), objects);
+    sheep
+        .sheepctl(&["vdi", "resize", "--shrink", "vm0", "1G"])
+        .success();
+    sheep.sheepctl(&["vdi", "delete", "--yes", "vm0"]).success();
+    sheep.sheepctl(&["vdi", "info", "vm0"]).code(2);
+}
+
+#[test]
+fn a_locked_vdi_is_not_deleted() {
+    let sheep = Sheep::start(&["--use-lock"]);
+    sheep.sheepctl(&["vdi", "create", "vm0", "1G"]).success();
+    let mut name = vec![0; 512];
+    name[..3].copy_from_slice(b"vm0");
+    sheep.request(&RequestHeader::lock_vdi(0, LockType::Normal), &name);
+    sheep
+        .sheepctl(&["vdi", "delete", "--yes", "vm0"])
+        .code(16)
+        .stderr(predicate::str::contains("sheepctl vdi lock"));
+    let locks = sheep.json(&["vdi", "lock", "list", "--json"]);
+    assert_eq!(
+        (&locks[0]["name"], &locks[0]["type"]),
+        (&json!("vm0"), &json!("normal"))
+    );
+    sheep.sheepctl(&["vdi", "lock", "release", "vm0"]).success();
+    sheep.sheepctl(&["vdi", "delete", "--yes", "vm0"]).success();
+    assert_eq!(sheep.json(&["vdi", "lock", "list", "--json"]), json!([]));
+}
+
+#[test]
+fn an_unformatted_cluster_is_told() {
+    let sheep = Sheep::start(&["--unformatted"]);
+    sheep
+        .sheepctl(&["vdi", "create", "vm0", "1G"])
+        .code(11)
+        .stderr(predicate::str::contains("not formatted"));
+    assert_eq!(
+        sheep.json(&["cluster", "info", "--json"])["status"],
+        "unformatted"
+    );
+}
+
+#[test]
+fn refusals_have_their_exit_codes() {
+    for (result, code) in [
+        ("NO_SPACE", 28),
+        ("VDI_WRITE", 5),
+        ("WAIT_FOR_JOIN", 11),
+        ("HALT", 11),
+    ] {
+        let sheep = Sheep::start(&["--fail", &format!("NEW_VDI={result}")]);
+        sheep
+            .sheepctl(&["vdi", "create", "vm0", "1G"])
+            .code(code)
+            .stderr(predicate::str::contains(result));
+    }
+}
+
+#[test]
+fn an_operation_without_answer_ends_and_says_that_it_may_still_happen() {
+    let sheep = Sheep::start(&["--stall", "NEW_VDI"]);
+    sheep
+        .sheepctl(&["vdi", "create", "--timeout", "300ms", "vm0", "1G"])
+        .code(110)
+        .stderr(predicate::str::contains("NEW_VDI: no reply within 300ms"))
+        .stderr(predicate::str::contains(
+            "look at the result before you try again",
+        ));
+    let sheep = Sheep::start(&["--drop", "NEW_VDI"]);
+    sheep.sheepctl(&["vdi", "create", "vm0", "1G"]).code(104);
+}
+
+#[test]
+fn damaged_replies_are_refused() {
+    for (how, code) in [("wrong-id", 71), ("oversize", 71)] {
+        let sheep = Sheep::start(&["--corrupt", &format!("READ_VDIS={how}")]);
+        let listing = sheep.sheepctl(&["vdi", "list", "--timeout", "2s"]);
+        listing.code(code).stdout("");
+    }
+}
