@@ -125,10 +125,10 @@ mod tests {
         let path = root.path().join("dev/kmsg");
         std::fs::write(&path, "").unwrap();
         let mut log = KernelLog::here(&Host::new(root.path()));
-        let flood: String = (0..40)
+        let flood: Vec<String> = (0..40)
             .map(|n| format!("4,{n},1,-;sheepa: line {n}\n"))
             .collect();
-        std::fs::write(&path, flood).unwrap();
+        std::fs::write(&path, flood.concat()).unwrap();
         let lines = log.explain(&mapping());
         assert_eq!(lines.len(), MAX_LINES);
         assert_eq!(lines[MAX_LINES - 1], "kernel: sheepa: line 39");
