@@ -172,3 +172,27 @@ impl<S: DerefMut<Target = [Node]>> Nodes<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_in_one_bucket_are_found_whoever_leaves_it_first() {
+        for leaves in 0..4u32 {
+            let mut nodes = Nodes::new(vec![Node::IDLE; 4]);
+            let in_bucket = |idx: &u32| nodes.bucket(*idx) == Some(2);
+            let objects: Vec<u32> = (0..).filter(in_bucket).take(4).collect();
+            for (ticket, idx) in (0..).zip(&objects) {
+                nodes.insert(ticket, *idx);
+            }
+            let (ticket, creator) = nodes.find(objects[leaves as usize]).unwrap();
+            assert_eq!(ticket, leaves);
+            nodes.remove(ticket, creator);
+            for (ticket, idx) in (0..).zip(&objects) {
+                let found = nodes.find(*idx).map(|(ticket, _)| ticket);
+                assert_eq!(found, Some(ticket).filter(|ticket| *ticket != leaves));
+            }
+        }
+    }
+}
