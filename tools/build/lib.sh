@@ -45,23 +45,31 @@ make_entry() {
 	shift
 	work=$CACHE/tmp/$name
 	exec {lock}>"$CACHE/lock/$name"
-	if [ ! -d "$CACHE/$name" ]; then
-		flock -n "$lock" || say "another run is making $name, waiting for it"
+	flock -n -s "$lock" || {
+		say "another run is making $name, waiting for it"
+		flock -s "$lock"
+	}
+	# To go from shared to exclusive is to let go in between: others may make it, or remove it.
+	while [ ! -d "$CACHE/$name" ]; do
 		flock "$lock"
-		if [ ! -d "$CACHE/$name" ]; then
-			rm -rf --one-file-system "$work"
-			mkdir -p "$work"
-			say "making $name (once; log: $work.log)"
-			if ! "$@" "$work" >"$work.log" 2>&1 </dev/null; then
-				rm -rf --one-file-system "$work"
-				report_failure "$work.log"
-			fi
-			mv -T "$work" "$CACHE/$name"
-			rm -f "$work.log"
-		fi
-	fi
-	flock -s "$lock"
+		[ -d "$CACHE/$name" ] || fill_entry "$name" "$work" "$@"
+		flock -s "$lock"
+	done
 	touch "$CACHE/used/$name"
+}
+
+fill_entry() {
+	local name=$1 work=$2
+	shift 2
+	rm -rf --one-file-system "$work"
+	mkdir -p "$work"
+	say "making $name (once; log: $work.log)"
+	if ! "$@" "$work" >"$work.log" 2>&1 </dev/null; then
+		rm -rf --one-file-system "$work"
+		report_failure "$work.log"
+	fi
+	mv -T "$work" "$CACHE/$name"
+	rm -f "$work.log"
 }
 
 # Ends the run with the recipe's own error lines if it gave any, else the end of its log.
