@@ -156,7 +156,7 @@ impl<S: DerefMut<Target = [Node]>> Creations<S> {
 
 impl Waiters {
     /// The ticket that has waited longest, `None` when all are out. `creations` must be the one
-    /// that made this list; the lock may have been dropped in between.
+    /// that made this list, else nothing comes out; the lock may have been dropped in between.
     ///
     /// The ticket is free again: its request is decided anew, from its map entry on, and may
     /// [begin](Creations::begin) at once.
@@ -164,7 +164,7 @@ impl Waiters {
     where
         S: DerefMut<Target = [Node]>,
     {
-        let ticket = self.next.take()?;
+        let ticket = self.next?;
         let Some(Role::Waiter {
             next,
             released: true,
@@ -277,6 +277,10 @@ mod tests {
         let mut waiters = creations.finish(0).unwrap();
         assert_eq!(creations.begin(1, 5), Err(Misuse::InUse));
         assert_eq!(creations.finish(0).err(), Some(Misuse::NotCreating));
+        let mut other = Creations::new(vec![Node::IDLE; 3]);
+        let _ = other.begin(2, 5).unwrap();
+        let _ = other.begin(1, 5).unwrap();
+        assert_eq!(waiters.pop(&mut other), None);
         assert_eq!(pop_all(&mut waiters, &mut creations), [1]);
         let mut none = Creations::new(Vec::new());
         assert_eq!(none.begin(0, 0), Err(Misuse::NoSuchTicket));
