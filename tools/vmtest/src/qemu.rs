@@ -17,6 +17,13 @@ use crate::message::{CONTROL_PORT, OUTPUT_PORT};
 /// The program.
 pub const QEMU: &str = "qemu-system-x86_64";
 
+/// A command that ends when the runner does, however that ends: nothing may be left running.
+pub fn bound_to_runner(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
+}
+
 /// How instructions of the guest are carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accelerator {

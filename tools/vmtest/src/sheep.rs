@@ -6,7 +6,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ use anyhow::{bail, Context, Result};
 use nix::sys::signal::{kill, Signal};
 use nix::unistd::Pid;
 use serde_json::{json, Value};
+
+use crate::qemu::bound_to_runner;
 
 /// How long the sheep may take until it says where it listens.
 const START_LIMIT: Duration = Duration::from_secs(10);
@@ -100,7 +102,7 @@ impl Sheep {
         if self.child.is_some() {
             bail!("the sheep runs already");
         }
-        let mut command = Command::new(&self.program);
+        let mut command = bound_to_runner(&self.program);
         for port in &self.ports {
             command.args(["--listen", &format!("127.0.0.1:{port}")]);
         }

@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::message::{ToGuest, ToHost};
-use crate::qemu::{Machine, QEMU, SOCKETS};
+use crate::qemu::{bound_to_runner, Machine, QEMU, SOCKETS};
 use crate::qmp::Qmp;
 
 /// How long QEMU may take to open its sockets.
@@ -61,7 +61,7 @@ impl Vm {
             format!("{QEMU} {}\n", arguments.join(" ")),
         )?;
         let messages = File::create(logs.join("qemu.log"))?;
-        let mut qemu = Command::new(QEMU)
+        let mut qemu = bound_to_runner(Path::new(QEMU))
             .args(&arguments)
             .current_dir(directory.path())
             .stdin(Stdio::null())
