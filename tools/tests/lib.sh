@@ -133,7 +133,13 @@ logged() {
 	mark
 }
 
-has_lines() { [ "$(log_count "$1")" -eq "$2" ] || { [ "$(log_count "$1")" -lt "$2" ] && return 1; fail "$2 lines \"$1\" expected, found $(log_count "$1")"; }; }
+# Too many will not become fewer; too few may become more.
+has_lines() {
+	local found
+	found=$(log_count "$1")
+	[ "$found" -le "$2" ] || fail "$2 log lines \"$1\" expected, found $found"
+	[ "$found" -eq "$2" ]
+}
 
 # served OPERATION: how many of them the sheep has seen.
 served() { host sheep fault stats | jq ".stats.requests.$1 // 0"; }
@@ -151,7 +157,36 @@ checksum() {
 	fi
 }
 
-# pattern BYTES [SEED]: so many bytes that look random and are the same each time.
-pattern() {
-	openssl_free_pattern "$1" "${2:-1}"
+# noise FILE BYTES: a file of random bytes.
+noise() { head -c "$2" /dev/urandom >"$1"; }
+
+# fio_verify OPTIONS...: fio on DEV; what it reads must be what it wrote.
+fio_verify() {
+	fio --name=verify --filename="$DEV" --thread --ioengine=libaio --direct=1 --verify=crc32c \
+		--verify_fatal=1 --group_reporting --output=/tmp/fio.log "$@" ||
+		{ cat /tmp/fio.log; fail "fio $*"; }
+	grep -E '^ +(READ|WRITE):' /tmp/fio.log | sed 's/^ */  /'
+}
+
+# A port of this machine where nobody listens.
+CLOSED=127.0.0.1:9
+
+# black_hole: sets BLACK_HOLE to an address from which nothing ever comes back.
+black_hole() {
+	ip link show dummy0 >/dev/null 2>&1 || { modprobe dummy numdummies=0 && ip link add dummy0 type dummy; }
+	ip address replace 192.0.2.2/24 dev dummy0
+	ip link set dummy0 up
+	# shellcheck disable=SC2034 # for the tests
+	BLACK_HOLE=192.0.2.1:7000
+}
+
+# full: whether the long forms were asked for (kernel command line, vmtest --append).
+full() { grep -qw sheepdog_tests=full /proc/cmdline; }
+
+# load_sample NAME: insmod a module of samples/, which checks itself.
+load_sample() {
+	local file=/host/samples/sample_$1.ko
+	[ -e "$file" ] || skip "no $file: run make samples"
+	insmod "$file" || fail "sample_$1 is not content: $(dmesg | grep "sample_$1" | tail -3)"
+	logged "sample_$1: ok"
 }
