@@ -8,6 +8,9 @@
 //!
 //! C header: [`include/linux/blk-mq.h`](srctree/include/linux/blk-mq.h)
 
+// For a disk whose data is in memory; the driver's data goes to and from sockets.
+#[cfg(sheepdog_samples)]
+mod copy;
 mod cursor;
 mod disk;
 mod request;
