@@ -67,6 +67,12 @@ test-cluster: vm-ready
 	@test -n "$(GATEWAYS)" || { echo 'name the cluster: make test-cluster GATEWAYS=192.0.2.1:7000,...' >&2; exit 1; }
 	$(VM) run --gateways "$(GATEWAYS)"
 
+# Clients that others wrote: QEMU's tools with its Sheepdog driver, and tgt.
+.PHONY: interop
+interop: KERNEL_TARGETS := $(KERNEL_TARGET)
+interop: vm-ready
+	$(RUN) --kernels --with vm-root --with qemu tools/interop/suite
+
 .PHONY: lint
 lint:
 	$(RUN) --for-kernel tools/build/lint
