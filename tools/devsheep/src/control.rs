@@ -55,18 +55,18 @@ enum Command {
     Shutdown,
 }
 
-fn change(sheep: &Sheep, change: impl FnOnce(&mut FaultConfig)) -> Result<Value> {
-    let mut config = sheep.faults.get();
-    change(&mut config);
-    for rule in &config.rules {
+fn set(sheep: &Sheep, faults: FaultConfig) -> Result<Value> {
+    for rule in &faults.rules {
         rule.check()?;
     }
-    sheep.faults.set(config);
+    sheep.faults.set(faults);
     Ok(json!({}))
 }
 
 fn add(sheep: &Sheep, rule: Rule) -> Result<Value> {
-    change(sheep, |config| config.rules.push(rule))
+    rule.check()?;
+    sheep.faults.add(rule);
+    Ok(json!({}))
 }
 
 fn run(sheep: &Sheep, command: Command) -> Result<Value> {
@@ -74,9 +74,9 @@ fn run(sheep: &Sheep, command: Command) -> Result<Value> {
         Command::Ping => Ok(json!({})),
         Command::Stats => Ok(json!({ "stats": sheep.stats.to_json() })),
         Command::Faults => Ok(json!({ "faults": sheep.faults.get() })),
-        Command::Set { faults } => change(sheep, |config| *config = faults),
+        Command::Set { faults } => set(sheep, faults),
         Command::Add { rule } => add(sheep, rule),
-        Command::Clear => change(sheep, |config| *config = FaultConfig::default()),
+        Command::Clear => set(sheep, FaultConfig::default()),
         Command::Fail { spec } => add(sheep, Rule::fail(&spec, false)?),
         Command::FailApplied { spec } => add(sheep, Rule::fail(&spec, true)?),
         Command::Stall { spec } => add(sheep, Rule::stall(&spec)?),
@@ -84,8 +84,14 @@ fn run(sheep: &Sheep, command: Command) -> Result<Value> {
         Command::DropApplied { spec } => add(sheep, Rule::drop(&spec, true)?),
         Command::Delay { spec } => add(sheep, Rule::delay(&spec)?),
         Command::Corrupt { spec } => add(sheep, Rule::corrupt(&spec)?),
-        Command::Shuffle { window } => change(sheep, |config| config.shuffle = window),
-        Command::Refuse { on } => change(sheep, |config| config.refuse = on),
+        Command::Shuffle { window } => {
+            sheep.faults.shuffle(window);
+            Ok(json!({}))
+        }
+        Command::Refuse { on } => {
+            sheep.faults.refuse(on);
+            Ok(json!({}))
+        }
         Command::Disconnect => {
             sheep.reset_connections();
             Ok(json!({}))

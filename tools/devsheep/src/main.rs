@@ -11,6 +11,7 @@ use anyhow::Result;
 use clap::Parser;
 use devsheep::cli::Args;
 use devsheep::flusher::become_io_flusher;
+use devsheep::server::Server;
 use tokio::runtime::Builder;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::signal;
@@ -36,21 +37,36 @@ fn runtime(args: &Args) -> Result<Runtime> {
         .context("cannot start threads")
 }
 
+/// Says where the server listens, all at once: whoever reads it may stop at the line it needs.
+fn announce(args: &Args, server: &Server) -> Result<()> {
+    let mut lines = Vec::new();
+    lines.extend(
+        server
+            .control_address()
+            .map(|address| format!("control on {address}\n")),
+    );
+    lines.extend(
+        args.unix
+            .iter()
+            .map(|path| format!("listening on unix:{}\n", path.display())),
+    );
+    let addresses = server.addresses()?;
+    lines.extend(
+        addresses
+            .iter()
+            .map(|address| format!("listening on {address}\n")),
+    );
+    let mut out = std::io::stdout();
+    out.write_all(lines.concat().as_bytes())?;
+    out.flush()?;
+    Ok(())
+}
+
 async fn serve(args: &Args) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let server = args.server().await?;
-    let mut out = std::io::stdout();
-    if let Some(address) = server.control_address() {
-        writeln!(out, "control on {address}")?;
-    }
-    if let Some(path) = &args.unix {
-        writeln!(out, "listening on unix:{}", path.display())?;
-    }
-    for address in server.addresses()? {
-        writeln!(out, "listening on {address}")?;
-    }
-    out.flush()?;
+    announce(args, &server)?;
     let stop = async {
         tokio::select! {
             _ = terminate.recv() => {}

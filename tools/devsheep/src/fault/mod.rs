@@ -102,7 +102,7 @@ impl LiveRule {
 #[derive(Default)]
 struct Live {
     config: FaultConfig,
-    rules: Vec<LiveRule>,
+    rules: Vec<Arc<LiveRule>>,
 }
 
 /// The faults of a running server; they can be changed at any time.
@@ -122,10 +122,46 @@ impl Faults {
 
     /// Replaces all faults. Counts begin anew.
     pub fn set(&self, config: FaultConfig) {
-        let active = config.is_active();
-        let rules = config.rules.iter().cloned().map(LiveRule::new).collect();
-        *self.live.write() = Arc::new(Live { config, rules });
-        self.active.store(active, Ordering::Relaxed);
+        let rules = config.rules.iter().cloned().map(LiveRule::new);
+        let rules = rules.map(Arc::new).collect();
+        self.replace(&mut self.live.write(), config, rules);
+    }
+
+    /// Switches a rule on, and leaves the others and their counts as they are.
+    pub fn add(&self, rule: Rule) {
+        let mut live = self.live.write();
+        let mut config = live.config.clone();
+        config.rules.push(rule.clone());
+        let mut rules = live.rules.clone();
+        rules.push(Arc::new(LiveRule::new(rule)));
+        self.replace(&mut live, config, rules);
+    }
+
+    /// See [`FaultConfig::shuffle`].
+    pub fn shuffle(&self, window: usize) {
+        let mut live = self.live.write();
+        let config = FaultConfig {
+            shuffle: window,
+            ..live.config.clone()
+        };
+        let rules = live.rules.clone();
+        self.replace(&mut live, config, rules);
+    }
+
+    /// See [`FaultConfig::refuse`].
+    pub fn refuse(&self, refuse: bool) {
+        let mut live = self.live.write();
+        let config = FaultConfig {
+            refuse,
+            ..live.config.clone()
+        };
+        let rules = live.rules.clone();
+        self.replace(&mut live, config, rules);
+    }
+
+    fn replace(&self, live: &mut Arc<Live>, config: FaultConfig, rules: Vec<Arc<LiveRule>>) {
+        self.active.store(config.is_active(), Ordering::Relaxed);
+        *live = Arc::new(Live { config, rules });
     }
 
     /// What is switched on.

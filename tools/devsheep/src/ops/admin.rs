@@ -30,6 +30,9 @@ const VDI_STATE_LEN: usize = 1428;
 const MD_INFO_LEN: usize = 263_688;
 const STORE: &[u8] = b"plain";
 const NR_VNODES: u16 = 128;
+/// Cluster status (protocol sheet 2.4).
+const STATUS_OK: u8 = 1;
+const STATUS_WAIT: u8 = 2;
 /// Replicas when MAKE_FS does not say (protocol sheet 3.2).
 const DEFAULT_COPIES: u8 = 3;
 
@@ -180,22 +183,21 @@ impl Cluster {
     }
 
     pub(super) fn cluster_info(&self, request: Request<'_>, out: &mut Vec<u8>) -> Outcome {
-        let record = Record::new(CLUSTER_INFO_LEN)
-            .put(0, &[limits::PROTO_VER_INTERNAL])
-            .put(2, &1_i16.to_le_bytes())
-            .put(48, &self.node()?);
+        let record = Record::new(CLUSTER_INFO_LEN).put(0, &[limits::PROTO_VER_INTERNAL]);
         let record = match &self.meta.lock().format {
             Some(format) => record
+                .put(2, &1_i16.to_le_bytes())
                 .put(4, &self.epoch().to_le_bytes())
                 .put(8, &format.ctime.to_le_bytes())
                 .put(16, &format.flags.to_le_bytes())
-                .put(18, &[format.copies, format.copy_policy, 1])
+                .put(18, &[format.copies, format.copy_policy, STATUS_OK])
                 .put(21, &[format.block_size_shift])
-                .put(25, STORE),
-            // Waiting for somebody to format it.
+                .put(25, STORE)
+                .put(48, &self.node()?),
+            // No nodes either, as long as nobody has formatted it.
             None => record
                 .put(16, &cluster_flag::AUTO_VNODES.to_le_bytes())
-                .put(20, &[2]),
+                .put(20, &[STATUS_WAIT]),
         };
         self.fixed(request, out, &record.0)
     }

@@ -22,6 +22,7 @@ use crate::store::Piece;
 
 use super::lookup::Wanted;
 
+const CTIME: usize = 512;
 const SNAP_ID: usize = 520;
 const KEY: usize = 528;
 const VALUE: usize = 784;
@@ -51,7 +52,8 @@ impl Cluster {
             snapid: u32::from_le_bytes([snapid[0], snapid[1], snapid[2], snapid[3]]),
         };
         let meta = self.meta.lock();
-        let copies = self.find(&meta, &wanted)?.header()?.nr_copies();
+        let found = self.find(&meta, &wanted)?;
+        let (copies, ctime) = (found.header()?.nr_copies(), found.header()?.create_time());
         let vid = hash_start(wanted.name);
         let answer = |result, attr_id| {
             let reply = VdiReply {
@@ -70,7 +72,7 @@ impl Cluster {
                 if !flags.contains(Flags::ATTR_CREAT) {
                     return answer(SdResult::NO_OBJ, attr_id);
                 }
-                self.put_attribute(oid, attribute)?;
+                self.put_attribute(oid, attribute, ctime)?;
                 return answer(SdResult::SUCCESS, attr_id);
             }
             let known = self.read_bytes(oid, 0, VALUE)?;
@@ -79,10 +81,10 @@ impl Cluster {
                     return answer(SdResult::VDI_EXIST, attr_id);
                 }
                 if flags.contains(Flags::ATTR_CREAT) {
-                    self.put_attribute(oid, attribute)?;
+                    self.put_attribute(oid, attribute, ctime)?;
                 } else if flags.contains(Flags::ATTR_DEL) {
                     // The empty object stays, so that those behind it are still found.
-                    self.put_attribute(oid, &[])?;
+                    self.put_attribute(oid, &[], 0)?;
                 }
                 return answer(SdResult::SUCCESS, attr_id);
             }
@@ -91,15 +93,20 @@ impl Cluster {
         Err(SdResult::FULL_VDI)
     }
 
-    fn put_attribute(&self, oid: ObjectId, content: &[u8]) -> Result<(), SdResult> {
-        let piece = Piece {
+    /// Writes an attribute whole, with the creation time of its VDI.
+    fn put_attribute(&self, oid: ObjectId, content: &[u8], ctime: u64) -> Result<(), SdResult> {
+        let content = Piece {
             offset: 0,
             data: content,
+        };
+        let ctime = Piece {
+            offset: CTIME as u64,
+            data: &ctime.to_le_bytes(),
         };
         let object = NewObject {
             size: ATTR_LEN.into(),
             base: None,
-            pieces: &[piece],
+            pieces: &[content, ctime],
         };
         Ok(self.store.create(oid, object)?)
     }
