@@ -104,12 +104,16 @@ remove_unused() {
 	exec {lock}>&-
 }
 
-# enter ROOT BINDS COMMAND...: run the command in the root, in a mount namespace of its own.
-# BINDS is a list of lines `source:place in the root`.
-enter() {
+need_rights() {
 	[ "$(id -u)" = 0 ] || die "the build root needs root: run as root, or build with your own kernel tree (make KDIR=...)"
 	unshare --mount true 2>/dev/null ||
 		die "this environment may not create a mount namespace: give the container CAP_SYS_ADMIN (--privileged), or build with your own kernel tree (make KDIR=...)"
+}
+
+# enter ROOT BINDS COMMAND...: run the command in the root, in a mount namespace of its own.
+# BINDS is a list of lines `source:place in the root`.
+enter() {
+	need_rights
 	unshare --mount --propagation private "$BUILD/in-root" "$@"
 }
 

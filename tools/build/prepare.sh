@@ -34,7 +34,7 @@ ensure_root() {
 	if [ "$suite" = trixie ]; then packages=$(packages_of ''); else packages=$(packages_of @kernel); fi
 	name=root-$suite-$(key_of "$packages" "$(recipe "$BUILD/root-recipe")")
 	if [ "$suite" = trixie ]; then
-		[ -d "$CACHE/$name" ] || { need_root_user; need_mmdebstrap; }
+		[ -d "$CACHE/$name" ] || { need_rights; need_mmdebstrap; }
 		make_entry "$name" "$BUILD/root-recipe" "$suite" "$packages"
 	else
 		ensure_root trixie
@@ -47,10 +47,6 @@ ensure_root() {
 
 root_inside() {
 	enter "$1" "$TOP:/src"$'\n'"$4:/work" /src/tools/build/root-recipe "$2" "$3" /work
-}
-
-need_root_user() {
-	[ "$(id -u)" = 0 ] || die "making the build root needs root: run as root, or build with your own kernel tree (make KDIR=...)"
 }
 
 # The line of the file `kernels` for the target, or for a pinned release all suites of all targets.
