@@ -5,5 +5,5 @@
 # Group: short
 set -euo pipefail
 
-! pgrep -x sleep
+if pgrep -x sleep; then exit 1; fi
 sleep 1000 &

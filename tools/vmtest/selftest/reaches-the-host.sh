@@ -7,11 +7,12 @@ set -euo pipefail
 
 [[ $GATEWAYS =~ ^10\.0\.2\.2:([0-9]+)$ ]]
 port=${BASH_REMATCH[1]}
+fails() { if "$@"; then exit 1; fi; }
 connects() { timeout 5 bash -c "exec 3<>/dev/tcp/10.0.2.2/$port" 2>/dev/null; }
 connects
 host sheep kill
-! connects
-! host sheep kill
+fails connects
+fails host sheep kill
 host sheep start
 connects
 host sheep stop
@@ -19,4 +20,4 @@ host sheep cont
 host sheep restart
 connects
 host sheep fault ping
-! host sheep dance
+fails host sheep dance

@@ -86,7 +86,8 @@ impl Machine<'_> {
         list.pair("-m", self.memory_mib.to_string());
         list.pair("-kernel", path(&self.kernel.image));
         list.pair("-initrd", path(&self.kernel.initramfs));
-        list.pair("-append", format!("{COMMAND_LINE} {}", self.append));
+        let clock = clock(self.accelerator, host_tsc_khz());
+        list.pair("-append", format!("{COMMAND_LINE} {clock} {}", self.append));
         for socket in SOCKETS {
             list.pair("-chardev", format!("socket,id={socket},path={socket}"));
         }
@@ -110,6 +111,44 @@ impl Machine<'_> {
         list.words("-device virtio-net-pci,netdev=net,rombar=0");
         list.0
     }
+}
+
+/// What the kernel is told about the time stamp counter. On a busy host it measures the frequency
+/// wrong by factors, and its watchdog over the counter can spin for ever with interrupts off
+/// (kernel/time/clocksource.c, watchdog_check_skew) while it waits for a CPU that does not run.
+/// Emulated CPUs all read the host's counter, or count instructions, so there is nothing to watch.
+fn clock(accelerator: Accelerator, host_khz: Option<u32>) -> String {
+    /// One instruction is one nanosecond.
+    const COUNTED_KHZ: u32 = 1_000_000;
+
+    let khz = match accelerator {
+        Accelerator::Kvm => return String::new(),
+        Accelerator::Tcg => host_khz,
+        Accelerator::InstructionCount => Some(COUNTED_KHZ),
+    };
+    match khz {
+        Some(khz) => format!("tsc=reliable tsc_early_khz={khz}"),
+        None => "tsc=reliable".into(),
+    }
+}
+
+/// The frequency of the host's time stamp counter, if it is an x86 with a constant one.
+fn host_tsc_khz() -> Option<u32> {
+    tsc_khz(&std::fs::read_to_string("/proc/cpuinfo").ok()?)
+}
+
+/// BogoMIPS are twice the counter's MHz (arch/x86/kernel/tsc.c, lpj_fine; init/calibrate.c).
+fn tsc_khz(cpuinfo: &str) -> Option<u32> {
+    let value = |key: &str| {
+        let entry = cpuinfo.lines().find(|line| line.starts_with(key))?;
+        Some(entry.split_once(':')?.1.trim())
+    };
+    let constant = value("flags")?
+        .split(' ')
+        .any(|flag| flag == "constant_tsc");
+    let (whole, hundredths) = value("bogomips")?.split_once('.')?;
+    let hundredths: u32 = format!("{whole}{hundredths}").parse().ok()?;
+    constant.then(|| hundredths.saturating_mul(5))
 }
 
 #[derive(Default)]
@@ -227,6 +266,16 @@ mod tests {
         let counted = arguments(Accelerator::InstructionCount);
         assert!(counted.contains("-icount shift=0,sleep=off -smp 1 "));
         assert!(arguments(Accelerator::Tcg).contains("-smp 4 -m 192 "));
+    }
+
+    #[test]
+    fn the_kernel_is_told_the_frequency_of_its_counter() {
+        assert!(arguments(Accelerator::InstructionCount).contains(" tsc_early_khz=1000000 "));
+        let info = "flags\t\t: fpu constant_tsc lm\nbogomips\t: 5192.27\n";
+        assert_eq!(tsc_khz(info), Some(2_596_135));
+        assert_eq!(tsc_khz("flags : fpu\nbogomips : 5192.27\n"), None);
+        assert_eq!(tsc_khz("BogoMIPS : 50.00\n"), None);
+        assert_eq!(clock(Accelerator::Tcg, None), "tsc=reliable");
     }
 
     #[test]
