@@ -57,6 +57,12 @@ vm-ready: all-kernels tools
 vm-test: vm-ready
 	$(VM) run
 
+# From insmod to rmmod in one machine, step by step, with times and speeds (tools/demo/in-the-vm).
+.PHONY: demo
+demo: KERNEL_TARGETS := $(KERNEL_TARGET)
+demo: vm-ready
+	$(VM) exec --memory 1024 --limit 900 --file tools/demo/in-the-vm=demo bash /host/demo
+
 .PHONY: smoke
 smoke: KERNEL_TARGETS := $(KERNEL_TARGET)
 smoke: vm-ready
