@@ -85,6 +85,27 @@ create() {
 	CREATED+=("$1")
 }
 
+# create_odd NAME BYTES STORE_POLICY: makes a VDI that sheepctl does not make: of any size, or a hyper
+# volume (store policy 1). NEW_VDI, see the protocol's sections 2.2 and 3.3; objects of 4 MiB.
+create_odd() {
+	local gateway=${GATEWAYS%%,*} size=$2 bytes='' _
+	for _ in {1..8}; do
+		bytes+=$(printf '\\x%02x' $((size & 255)))
+		size=$((size >> 8))
+	done
+	exec 3<>"/dev/tcp/${gateway%:*}/${gateway##*:}"
+	{
+		printf '\x02\x11\x01\0\0\0\0\0\x01\0\0\0\0\x01\0\0'
+		printf '%b\0\0\0\0\0\0%b\x16' "$bytes" "\\x0$3"
+		head -c 16 /dev/zero
+		printf '%s' "$1"
+		head -c $((256 - ${#1})) /dev/zero
+	} >&3
+	CREATED+=("$1")
+	same 00000000 "$(timeout 10 head -c 48 <&3 | od -An -tx1 -j16 -N4 | tr -d ' \n')" 'result of NEW_VDI'
+	exec 3>&-
+}
+
 # mapping NAME [ATTRIBUTE=VALUE...]: makes a mapping's directory and configures it. The VDI is $VDI
 # unless said otherwise.
 mapping() {
@@ -155,6 +176,9 @@ served() { host sheep fault stats | jq ".stats.requests.$1 // 0"; }
 
 # fault COMMAND [VALUE]: switches a fault of the sheep.
 fault() { host sheep fault "$@" >/dev/null; }
+
+# sum FILE: its checksum.
+sum() { md5sum <"$1" | cut -d ' ' -f 1; }
 
 # checksum DEVICE [BYTES]: of a device's data, read from the cluster and not from memory.
 checksum() {
