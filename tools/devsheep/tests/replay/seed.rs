@@ -169,12 +169,10 @@ impl Seed {
     fn take(&mut self, exchange: &Exchange<'_>) {
         let result = exchange.response.result;
         match exchange.request.opcode {
-            Opcode::READ_OBJ => {
-                if result.is_success() {
-                    let arm = exchange.request.object_arm();
-                    let payload = exchange.received.payload().unwrap();
-                    self.object(arm.oid).read(arm.offset as usize, &payload);
-                }
+            Opcode::READ_OBJ if result.is_success() => {
+                let arm = exchange.request.object_arm();
+                let payload = exchange.received.payload().unwrap();
+                self.object(arm.oid).read(arm.offset as usize, &payload);
             }
             Opcode::WRITE_OBJ | Opcode::CREATE_AND_WRITE_OBJ => self.take_write(exchange),
             Opcode::DISCARD_OBJ if result.is_success() => {
