@@ -171,6 +171,7 @@ load support
 	open_client vol
 	io vol 'write -P 0x34 0 1M'
 	close_client
+	io vol 'read -P 0x34 0 1M'
 }
 
 @test "qemu-nbd exports a VDI to today's QEMU" {

@@ -70,8 +70,8 @@ teardown() {
 	fi
 }
 
-# start_sheep [OPTION...]: starts a development sheep, on SHEEP_PORT or a free one. Sets SHEEP (its process), SOCKET, PORT,
-# GATEWAY and CLUSTER, QEMU's prefix for names of VDIs.
+# start_sheep [OPTION...]: starts a development sheep, on SHEEP_PORT or a free port. Sets SHEEP (its
+# process), SOCKET, PORT, GATEWAY and CLUSTER, QEMU's prefix for names of VDIs.
 start_sheep() {
 	local place=()
 	export DEVSHEEP_LOG=warn
@@ -147,6 +147,6 @@ prompted() { [ "$(grep -o 'qemu-io> ' "$BATS_TEST_TMPDIR/client.out" | wc -l)" -
 
 close_client() {
 	echo quit >&"$COMMANDS"
-	within "$PROCESS_LIMIT" gone "$CLIENT"
+	within "$PROCESS_LIMIT" gone "$CLIENT" || return
 	! grep -i -e failed -e error "$BATS_TEST_TMPDIR/client.out" "$BATS_TEST_TMPDIR/client.log"
 }

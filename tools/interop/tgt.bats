@@ -32,9 +32,9 @@ start_target() {
 
 # tgt cuts a TCP port off after its fourth digit.
 start_sheep_on_short_port() {
-	local port
-	for port in {7000..7099}; do
-		SHEEP_PORT=$port start_sheep
+	local candidate
+	for candidate in {7000..7099}; do
+		SHEEP_PORT=$candidate start_sheep
 		gone "$SHEEP" || return 0
 	done
 	fail "all ports from 7000 to 7099 are taken"
