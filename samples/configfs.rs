@@ -150,7 +150,7 @@ impl AttributeOperations<0> for Item {
 
 fn print(page: &mut [u8; PAGE_SIZE], line: &[u8]) -> Result<usize> {
     page.get_mut(..line.len())
-        .ok_or(ENAMETOOLONG)?
+        .ok_or(EINVAL)?
         .copy_from_slice(line);
     Ok(line.len())
 }

@@ -14,6 +14,7 @@ use core::net::{
 };
 
 use kernel::{
+    bindings,
     configfs::{
         self,
         AttributeOperations, //
@@ -35,6 +36,7 @@ use kernel::{
 use sys::{
     blk::Chunk,
     clock,
+    errno,
     log::Plain,
     pages::RecordPages,
     socket::{
@@ -121,12 +123,17 @@ fn connected(peer: SocketAddr, timeout_ms: u32) -> Result<Socket> {
     })
 }
 
+/// Not all that a socket says has a name in `kernel::error::code` of all kernels.
+fn is(error: Error, code: u32) -> bool {
+    i64::from(error.to_errno()) == -i64::from(code)
+}
+
 /// Nobody listens on port 1 of this machine, in either family.
 fn refused() -> Result {
     for ip in [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()] {
         let peer = SocketAddr::new(ip, 1);
         match connected(peer, TIMEOUT_MS).err() {
-            Some(error) if error == ECONNREFUSED => {}
+            Some(error) if is(error, bindings::ECONNREFUSED) => {}
             error => {
                 pr_err!("{}: {:?}, expected ECONNREFUSED\n", Plain(peer), error);
                 return Err(EINVAL);
@@ -169,7 +176,7 @@ fn echo(peer: SocketAddr) -> Result {
     socket.recv_bytes(&mut received)?;
     if received[..] != expected[..] {
         pr_err!("{}: not the bytes that were sent came back\n", Plain(peer));
-        return Err(EPROTO);
+        return Err(errno::protocol());
     }
     Ok(())
 }
@@ -193,19 +200,19 @@ fn silent(peer: SocketAddr) -> Result {
     drop(thread);
     let result: Option<Result> = *Mutex::lock(&place);
     match (early, result) {
-        (None, Some(Err(error))) if error == ECONNABORTED => {}
+        (None, Some(Err(error))) if is(error, bindings::ECONNABORTED) => {}
         _ => {
             pr_err!(
                 "received {:?} before the reset, {:?} after it\n",
                 early,
                 result
             );
-            return Err(EPROTO);
+            return Err(errno::protocol());
         }
     }
     if socket.send_bytes(b"x").is_ok() {
         pr_err!("a connection that was reset takes data\n");
-        return Err(EPROTO);
+        return Err(errno::protocol());
     }
     Ok(())
 }
@@ -225,7 +232,7 @@ fn limit(peer: SocketAddr) -> Result {
                 took_ms,
                 SHORT_TIMEOUT_MS
             );
-            Err(result.err().unwrap_or(EPROTO))
+            Err(result.err().unwrap_or_else(errno::protocol))
         }
     }
 }

@@ -16,8 +16,11 @@ use super::{
 };
 use crate::sys::{
     debugfs,
+    errno,
     log::Plain, //
 };
+#[cfg(configfs_wants_this_module)]
+use crate::THIS_MODULE;
 use kernel::{
     configfs::{
         self,
@@ -211,7 +214,9 @@ impl AttributeOperations<1> for Dir {
             .as_ref()
             .map_or(&[][..], |vdi| vdi.as_bytes());
         // The name's own bytes, whatever they are.
-        let line = page.get_mut(..name.len() + 1).ok_or(ENAMETOOLONG)?;
+        let line = page
+            .get_mut(..name.len() + 1)
+            .ok_or_else(errno::name_too_long)?;
         line[..name.len()].copy_from_slice(name);
         line[name.len()] = b'\n';
         Ok(line.len())

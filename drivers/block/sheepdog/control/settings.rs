@@ -12,7 +12,10 @@ use core::{
 
 use crate::{
     proto::VdiName,
-    sys::log::Plain, //
+    sys::{
+        errno,
+        log::Plain, //
+    }, //
 };
 use kernel::{
     fmt,
@@ -161,7 +164,7 @@ pub(super) fn parse_vdi(mapping: &CStr, text: &[u8]) -> Result<VdiName> {
         if text.is_empty() {
             EINVAL
         } else {
-            ENAMETOOLONG
+            errno::name_too_long()
         }
     })
 }

@@ -22,6 +22,7 @@ use crate::{
         VdiName, //
     },
     sys::{
+        errno,
         log::Plain,
         socket::Socket, //
     },
@@ -254,7 +255,7 @@ fn refused(wish: &Wish, gateway: &SocketAddr, refusal: Refusal) -> Trouble {
         Errno::NotFound => ENOENT,
         Errno::Busy => EBUSY,
         Errno::ReadOnly => EROFS,
-        Errno::NotSupported => EOPNOTSUPP,
-        Errno::Protocol => EPROTO,
+        Errno::NotSupported => errno::not_supported(),
+        Errno::Protocol => errno::protocol(),
     })
 }

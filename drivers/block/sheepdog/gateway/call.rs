@@ -7,7 +7,10 @@ use crate::{
         limits::HEADER_LEN,
         ResponseHeader, //
     },
-    sys::socket::Socket, //
+    sys::{
+        errno,
+        socket::Socket, //
+    }, //
 };
 use kernel::prelude::*;
 
@@ -29,7 +32,7 @@ pub(crate) fn call(
     let reply = ResponseHeader::from_bytes(&reply);
     let sent = ResponseHeader::from_bytes(header);
     if reply.id != sent.id {
-        return Err(EPROTO);
+        return Err(errno::protocol());
     }
     Ok(reply)
 }

@@ -17,6 +17,7 @@ use crate::{
     observe::Board,
     sys::{
         blk::Operations,
+        errno,
         memalloc::Scope,
         socket::{
             SendFlags,
@@ -95,7 +96,7 @@ impl<T: Operations> Transmit<T> {
         let Some(mut wire) = state.wire.take() else {
             board.blocked(sending.tag());
             // A peer that makes us answer faster than it reads has not kept to the protocol.
-            return state.queue.push(sending).map_err(|_| EPROTO);
+            return state.queue.push(sending).map_err(|_| errno::protocol());
         };
         match sending.advance(socket, &mut wire, SendFlags::NOWAIT)? {
             Progress::Complete => {

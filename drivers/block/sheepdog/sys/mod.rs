@@ -11,6 +11,7 @@ pub(crate) mod blk;
 pub(crate) mod clock;
 pub(crate) mod configfs;
 pub(crate) mod debugfs;
+pub(crate) mod errno;
 mod ffi;
 pub(crate) mod log;
 pub(crate) mod memalloc;

@@ -20,6 +20,7 @@ use kernel::{
 
 use super::{
     blk::Chunk,
+    errno,
     ffi,
     memalloc::Scope, //
 };
@@ -160,7 +161,7 @@ fn complete(got: usize, wanted: usize) -> Result {
     if got == wanted {
         Ok(())
     } else {
-        Err(ECONNRESET)
+        Err(errno::connection_reset())
     }
 }
 
