@@ -1,0 +1,9 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Test: allocation scopes nest and end
+# Limit: 60
+# Group: samples
+. "$LIB"
+
+load_sample memalloc
+rmmod sample_memalloc
