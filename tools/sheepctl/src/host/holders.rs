@@ -150,6 +150,9 @@ fn processes(host: &Host, devices: &[(String, String)], found: &mut BTreeSet<Hol
         let Ok(pid) = name.parse::<u32>() else {
             continue;
         };
+        if pid == std::process::id() {
+            continue;
+        }
         let directory = host.path("/proc").join(&name);
         for number in names_in(&directory.join("fd")) {
             let Ok(target) = fs::read_link(directory.join("fd").join(number)) else {
