@@ -16,6 +16,8 @@ MARK=
 CREATED=()
 # How long writing to `map` or `unmap` may take where nothing is wrong; emulated CPUs are slow.
 ACTION_LIMIT=60
+# Limit for requests in tests that are not about it: an emulated machine on a busy host is slow.
+IO_TIMEOUT_MS=120000
 
 step() { echo "[$(cut -d ' ' -f 1 /proc/uptime)] $*"; }
 
@@ -111,7 +113,7 @@ create_odd() {
 mapping() {
 	local directory=$MAPPINGS/$1 word
 	[ -d "$directory" ] || mkdir "$directory"
-	for word in "gateways=$GATEWAYS" "vdi=$VDI" "${@:2}"; do
+	for word in "gateways=$GATEWAYS" "vdi=$VDI" io_timeout_ms=$IO_TIMEOUT_MS "${@:2}"; do
 		printf '%s\n' "${word#*=}" >"$directory/${word%%=*}"
 	done
 }
