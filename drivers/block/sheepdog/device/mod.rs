@@ -179,6 +179,7 @@ impl Watched for Device {
     }
 
     fn link(&self, index: usize) -> Option<&dyn WatchedLink> {
-        self.links.get(index).map(|link| &**link as _)
+        let link = self.links.get(index)?;
+        Some(&**link)
     }
 }

@@ -116,7 +116,7 @@ impl<T: Operations> Disk<T> {
             return Err(EINVAL);
         }
         for (place, byte) in disk_name.iter_mut().zip(name.bytes()) {
-            *place = byte as _;
+            *place = byte;
         }
         // SAFETY: As above.
         unsafe { bindings::set_capacity(raw, limits.capacity_sectors) };

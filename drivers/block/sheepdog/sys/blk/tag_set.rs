@@ -124,6 +124,9 @@ impl<T: Operations> TagSet<T> {
         unsafe { kernel::sync::Arc::<T>::borrow((*queue).queuedata.cast()) }
     }
 
+    /// # Safety
+    ///
+    /// Called by the block layer for a request of a tag set of `T`.
     unsafe extern "C" fn queue_rq(
         hctx: *mut bindings::blk_mq_hw_ctx,
         bd: *const bindings::blk_mq_queue_data,
@@ -138,6 +141,9 @@ impl<T: Operations> TagSet<T> {
         bindings::BLK_STS_OK as bindings::blk_status_t
     }
 
+    /// # Safety
+    ///
+    /// Called by the block layer for a request of a tag set of `T`.
     unsafe extern "C" fn timeout(rq: *mut bindings::request) -> bindings::blk_eh_timer_return {
         // SAFETY: The block layer holds a reference to the request during this call.
         let (device, queue_index, tag) = unsafe {
@@ -153,6 +159,9 @@ impl<T: Operations> TagSet<T> {
         bindings::blk_eh_timer_return_BLK_EH_RESET_TIMER
     }
 
+    /// # Safety
+    ///
+    /// Called by the block layer for a new request of a tag set of `T`.
     unsafe extern "C" fn init_request(
         _set: *mut bindings::blk_mq_tag_set,
         rq: *mut bindings::request,
@@ -166,6 +175,9 @@ impl<T: Operations> TagSet<T> {
         0
     }
 
+    /// # Safety
+    ///
+    /// Called by the block layer for a request, once, of a tag set of `T`.
     unsafe extern "C" fn exit_request(
         _set: *mut bindings::blk_mq_tag_set,
         rq: *mut bindings::request,
