@@ -3,6 +3,7 @@
 # Test: debugfs shows every request that waits, what for and how long, and keeps the module
 # Needs: module, faults
 # Limit: 90
+# shellcheck source=tools/tests/lib.sh
 . "$LIB"
 
 mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug
@@ -29,7 +30,7 @@ dd if=/dev/zero of="$DEV" bs=4096 count=2 seek=3074 oflag=direct conv=notrunc st
 within 10 shows 1 'WRITE_OBJ [0-9a-f]{8}00000003 offset 8192 length 4096 age [0-9]+ ms: waiting for the CREATE of object 3$'
 sleep 1
 age=$(sed -n 's/.* offset 8192 .* age \([0-9]*\) ms: .*/\1/p' "$seen/in_flight")
-[ "$age" -ge 900 ] && [ "$age" -lt 60000 ] || fail "the age is $age ms after more than a second"
+((age >= 900 && age < 60000)) || fail "the age is $age ms after more than a second"
 
 # A sheep that stands still: what fits into the socket awaits its reply, the rest is being sent.
 host sheep stop

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Test: the example in samples/configfs maps and unmaps with nothing but writes to configfs
 # Needs: module, sheep
+# shellcheck source=tools/tests/lib.sh
 . "$LIB"
 
 [ -e /host/samples/map ] || { echo 'no /host/samples/map: vmtest takes it with --file'; exit 77; }
@@ -17,7 +18,7 @@ exec 3</dev/sheepa
 refused 'Device or resource busy' bash /host/samples/unmap example
 exec 3<&-
 bash /host/samples/unmap example
-[ ! -e $MAPPINGS/example ] || fail 'the mapping is still there'
+[ ! -e "$MAPPINGS/example" ] || fail 'the mapping is still there'
 refused 'No such file' bash /host/samples/map example no-such-vdi "$GATEWAYS"
-[ ! -e $MAPPINGS/example ] || fail 'a mapping that failed is still there'
+[ ! -e "$MAPPINGS/example" ] || fail 'a mapping that failed is still there'
 refused 'usage: map MAPPING' bash /host/samples/map example

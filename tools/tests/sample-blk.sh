@@ -3,6 +3,7 @@
 # Test: a disk in memory keeps data, reports errors, and ends requests late
 # Limit: 90
 # Group: samples
+# shellcheck source=tools/tests/lib.sh
 . "$LIB"
 
 mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug

@@ -3,6 +3,7 @@
 # Test: a configfs directory that is pinned cannot be removed
 # Limit: 60
 # Group: samples
+# shellcheck source=tools/tests/lib.sh
 . "$LIB"
 
 load_sample configfs

@@ -3,6 +3,7 @@
 # Test: a table in debugfs is shown item by item, and an open file keeps its module
 # Limit: 60
 # Group: samples
+# shellcheck source=tools/tests/lib.sh
 . "$LIB"
 
 mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug

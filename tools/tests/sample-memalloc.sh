@@ -3,6 +3,7 @@
 # Test: allocation scopes nest and end
 # Limit: 60
 # Group: samples
+# shellcheck source=tools/tests/lib.sh
 . "$LIB"
 
 load_sample memalloc

@@ -3,6 +3,7 @@
 # Test: a memory pool waits for an element and never fails
 # Limit: 60
 # Group: samples
+# shellcheck source=tools/tests/lib.sh
 . "$LIB"
 
 load_sample mempool

@@ -3,6 +3,7 @@
 # Test: TCP from the kernel: both families, a limit for connecting, a reset wakes the receiver
 # Limit: 90
 # Group: samples
+# shellcheck source=tools/tests/lib.sh
 . "$LIB"
 
 ip link set lo up
