@@ -53,6 +53,10 @@ use kernel::{
     sync::ArcBorrow, //
 };
 
+/// How many time limits a single request may wait while others on its link get their replies: the
+/// queue may be long and the wire slow, but not for ever.
+const PATIENCE: u32 = 10;
+
 /// The driver's data in each request.
 pub(crate) struct State {
     work: Option<Work>,
@@ -110,11 +114,14 @@ impl Operations for Device {
 
     fn late(self: ArcBorrow<'_, Self>, queue_index: usize, tag: u16) {
         // One that waits for another is late because that is late.
-        if let Some(link) = self.links.get(queue_index).filter(|link| link.awaits(tag)) {
-            link.break_off(fmt!(
-                "a request has had no reply for {} ms",
-                self.io_timeout_ms
-            ));
+        let Some(link) = self.links.get(queue_index).filter(|link| link.awaits(tag)) else {
+            return;
+        };
+        let waited_ms = link.board().age_ms(tag);
+        if link.silent_ms() >= self.io_timeout_ms {
+            link.break_off(fmt!("no reply for {} ms", link.silent_ms()));
+        } else if waited_ms >= self.io_timeout_ms.saturating_mul(PATIENCE) {
+            link.break_off(fmt!("a request has had no reply for {waited_ms} ms"));
         }
     }
 }

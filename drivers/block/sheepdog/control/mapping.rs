@@ -146,7 +146,7 @@ impl Mapping {
                     Plain(geometry.vid()),
                     geometry.size_bytes(),
                     geometry.object_size_bytes(),
-                    wish.connections
+                    live.device().links.len()
                 );
                 self.set_phase(Phase::Live(live, taken));
                 Ok(())

@@ -79,7 +79,11 @@ impl Live {
 
     fn add_disk(device: &Arc<Device>, wish: &Wish) -> Result<Disk<Device>> {
         let tags = Arc::pin_init(
-            TagSet::new(wish.connections, wish.queue_depth, wish.io_timeout_ms),
+            TagSet::new(
+                device.links.len() as u32,
+                wish.queue_depth,
+                wish.io_timeout_ms,
+            ),
             GFP_KERNEL,
         )?;
         let limits = Limits {

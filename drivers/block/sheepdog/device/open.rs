@@ -40,6 +40,7 @@ use crate::{
 };
 use core::net::SocketAddr;
 use kernel::{
+    cpu::nr_cpu_ids,
     prelude::*,
     str::{
         BStr,
@@ -139,10 +140,19 @@ fn open_through(
     let map = build_map(&image).map_err(|refusal| refused(wish, gateway, refusal))?;
     let map = map.map_err(Trouble::Final)?;
 
-    let mut links = KVec::with_capacity(wish.connections as usize, GFP_KERNEL)
+    // The block layer makes no more hardware queues than there are CPUs.
+    let connections = wish.connections.min(nr_cpu_ids());
+    if connections < wish.connections {
+        pr_info!(
+            "{}: {} connections, one per CPU\n",
+            &*wish.disk,
+            connections
+        );
+    }
+    let mut links = KVec::with_capacity(connections as usize, GFP_KERNEL)
         .map_err(|error| Trouble::Final(error.into()))?;
     let mut socket = Some(socket);
-    for _ in 0..wish.connections {
+    for _ in 0..connections {
         let socket = match socket.take() {
             Some(socket) => socket,
             None => attempt

@@ -14,6 +14,7 @@ use super::{
         Sending,
         Wire, //
     },
+    pulse::Pulse,
     receive,
     transmit::Transmit, //
 };
@@ -82,6 +83,7 @@ pub(crate) struct Link<T: Operations> {
     /// Requests whose replies are awaited, by tag, under the id of their frame.
     in_flight: Slots<Request<T>>,
     broken: Atomic<bool>,
+    pulse: Pulse,
     board: Board,
     memory_bytes: usize,
     #[pin]
@@ -113,6 +115,7 @@ impl<T: Handler> Link<T> {
                 socket,
                 in_flight,
                 broken: Atomic::new(false),
+                pulse: Pulse::new(),
                 board,
                 memory_bytes,
                 transmit <- transmit,
@@ -165,9 +168,14 @@ impl<T: Handler> Link<T> {
         self.socket.abort();
     }
 
-    /// Whether the request with this tag waits for a reply.
+    /// Whether the request with this tag waits for a reply, or for the rest of it.
     pub(crate) fn awaits(&self, tag: u16) -> bool {
-        self.in_flight.occupied(usize::from(tag))
+        self.in_flight.occupied(usize::from(tag)) || self.pulse.is_reading_for(tag)
+    }
+
+    /// For how long nothing has arrived.
+    pub(crate) fn silent_ms(&self) -> u32 {
+        self.pulse.silent_ms()
     }
 
     /// Number of requests that wait for a reply.
@@ -194,7 +202,13 @@ impl<T: Handler> Link<T> {
 
     /// The receiver thread: hands replies over until the link dies, then gives back what is left.
     pub(crate) fn receive(&self, handler: ArcBorrow<'_, T>) {
-        let end = receive::run(&self.socket, &self.board, &self.in_flight, handler);
+        let end = receive::run(
+            &self.socket,
+            &self.board,
+            &self.pulse,
+            &self.in_flight,
+            handler,
+        );
         self.break_off(fmt!("{}", Plain(end)));
         handler.link_down();
         self.transmit.close();

@@ -18,6 +18,7 @@ mod errname;
 mod fifo;
 mod frame;
 mod link;
+mod pulse;
 mod receive;
 mod transmit;
 

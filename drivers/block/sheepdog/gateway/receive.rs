@@ -10,7 +10,8 @@ use core::fmt;
 
 use super::{
     errname::Errname,
-    link::Handler, //
+    link::Handler,
+    pulse::Pulse, //
 };
 use crate::{
     observe::Board,
@@ -67,6 +68,7 @@ impl From<Error> for End {
 pub(super) fn run<T: Handler>(
     socket: &Socket,
     board: &Board,
+    pulse: &Pulse,
     in_flight: &Slots<Request<T>>,
     handler: ArcBorrow<'_, T>,
 ) -> End {
@@ -75,7 +77,7 @@ pub(super) fn run<T: Handler>(
         Err(error) => return End::Socket(error),
     };
     loop {
-        if let Err(end) = next(socket, board, in_flight, handler, &mut chunk) {
+        if let Err(end) = next(socket, board, pulse, in_flight, handler, &mut chunk) {
             return end;
         }
     }
@@ -84,30 +86,34 @@ pub(super) fn run<T: Handler>(
 fn next<T: Handler>(
     socket: &Socket,
     board: &Board,
+    pulse: &Pulse,
     in_flight: &Slots<Request<T>>,
     handler: ArcBorrow<'_, T>,
     chunk: &mut Chunk,
 ) -> Result<(), End> {
     let mut header = [0; HEADER_LEN];
     socket.recv_bytes(&mut header)?;
+    pulse.beat();
     let header = ResponseHeader::from_bytes(&header);
     let unasked = End::Unasked(header.id);
     let tag = match WireId::from_raw(header.id) {
-        Some(id) => usize::from(id.tag()),
+        Some(id) => id.tag(),
         None => return Err(unasked),
     };
     // From here on the request is ours alone: nobody can end it while its pages are filled.
-    let rq = in_flight.take(tag, header.id).ok_or(unasked)?;
+    let rq = in_flight.take(usize::from(tag), header.id).ok_or(unasked)?;
+    pulse.reads_for(tag);
     let read = match T::classify(&rq, &header) {
         Ok(reply) => match reply.payload {
             Incoming::None => Ok(()),
-            Incoming::Data => fill(socket, &rq, chunk),
+            Incoming::Data => fill(socket, pulse, &rq, chunk),
             Incoming::Discard(len) => discard(socket, len),
         }
         .map(|()| reply.outcome)
         .map_err(End::Socket),
         Err(lie) => Err(End::Lie(lie)),
     };
+    pulse.has_read();
     match read {
         Ok(outcome) => {
             let len_bytes = HEADER_LEN.saturating_add(header.data_length as usize);
@@ -123,7 +129,7 @@ fn next<T: Handler>(
 }
 
 /// Reads the data of a reply straight into the pages of its request.
-fn fill<T: Handler>(socket: &Socket, rq: &Request<T>, chunk: &mut Chunk) -> Result {
+fn fill<T: Handler>(socket: &Socket, pulse: &Pulse, rq: &Request<T>, chunk: &mut Chunk) -> Result {
     let hold = rq.hold();
     let mut cursor = hold.cursor();
     loop {
@@ -133,6 +139,7 @@ fn fill<T: Handler>(socket: &Socket, rq: &Request<T>, chunk: &mut Chunk) -> Resu
             return Ok(());
         }
         socket.recv(chunk)?;
+        pulse.beat();
     }
 }
 

@@ -156,6 +156,12 @@ impl Board {
         }
     }
 
+    /// For how long the block layer has been waiting for the request with this tag.
+    pub(crate) fn age_ms(&self, tag: u16) -> u32 {
+        self.tag(tag)
+            .map_or(0, |tag| clock::ms_since(tag.since.load(Relaxed)))
+    }
+
     /// The request with this tag, and the ticks at which it came.
     pub(super) fn read(&self, tag: u16) -> Option<(Record, usize)> {
         let tag = self.tag(tag)?;

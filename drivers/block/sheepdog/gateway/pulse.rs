@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Signs of life of a link: what tells a slow peer from a dead one.
+//!
+//! The receiver notes when something arrived and whose reply it is reading; the timer of the block
+//! layer looks. All is relaxed: a look that comes a moment too early is repeated.
+
+use crate::sys::clock;
+use kernel::sync::atomic::{
+    Atomic,
+    Relaxed, //
+};
+
+/// No reply is being read.
+const NOBODY: u32 = u32::MAX;
+
+pub(super) struct Pulse {
+    /// When something last arrived, in ticks.
+    heard: Atomic<usize>,
+    /// The tag of the request whose payload is being read.
+    reading: Atomic<u32>,
+}
+
+impl Pulse {
+    pub(super) fn new() -> Self {
+        Self {
+            heard: Atomic::new(clock::now()),
+            reading: Atomic::new(NOBODY),
+        }
+    }
+
+    /// Something has arrived.
+    #[inline]
+    pub(super) fn beat(&self) {
+        self.heard.store(clock::now(), Relaxed);
+    }
+
+    /// The payload for this tag is about to be read.
+    #[inline]
+    pub(super) fn reads_for(&self, tag: u16) {
+        self.reading.store(u32::from(tag), Relaxed);
+    }
+
+    /// It has been read.
+    #[inline]
+    pub(super) fn has_read(&self) {
+        self.reading.store(NOBODY, Relaxed);
+    }
+
+    /// Whether the payload for this tag is being read.
+    pub(super) fn is_reading_for(&self, tag: u16) -> bool {
+        self.reading.load(Relaxed) == u32::from(tag)
+    }
+
+    /// For how long nothing has arrived.
+    pub(super) fn silent_ms(&self) -> u32 {
+        clock::ms_since(self.heard.load(Relaxed))
+    }
+}
