@@ -79,6 +79,16 @@ interop: KERNEL_TARGETS := $(KERNEL_TARGET)
 interop: vm-ready
 	$(RUN) --kernels --with vm-root --with qemu tools/interop/suite
 
+# /dev/sheepa against the kernel's nbd (tools/bench/run).
+BENCH ?= instructions free
+TURNS ?= 5
+CONNECTIONS ?= 1
+.PHONY: bench
+bench: KERNEL_TARGETS := $(KERNEL_TARGET)
+bench: vm-ready
+	$(RUN) --kernels --with vm-root \
+		env TURNS=$(TURNS) CONNECTIONS=$(CONNECTIONS) tools/bench/run $(BENCH)
+
 .PHONY: lint
 lint:
 	$(RUN) --for-kernel tools/build/lint
