@@ -190,7 +190,7 @@ fn deletion_is_real_unless_it_shall_be_as_upstream_has_it() {
         assert_eq!(read(&mut client, ObjectId::data(vid, 0)).is_err(), gone);
         let (_, deleted) = client.call(RequestHeader::read_del_vdis(), &[]);
         let raw = vid.raw() as usize;
-        assert_eq!(deleted[raw / 8] >> (raw % 8) & 1, 1);
+        assert_eq!((deleted[raw / 8] >> (raw % 8)) & 1, 1);
         let next = client.new_vdi("test", Vid::NONE, 0);
         if gone {
             assert_eq!(next, (SdResult::SUCCESS, Vid::truncate(vid.raw() + 1)));

@@ -37,7 +37,7 @@ fn word(bytes: &[u8]) -> u32 {
         .iter()
         .take(4)
         .rev()
-        .fold(0, |word, &byte| word << 8 | u32::from(byte))
+        .fold(0, |word, &byte| (word << 8) | u32::from(byte))
 }
 
 impl Cluster {
@@ -64,7 +64,7 @@ impl Cluster {
                 let bytes = self.read_bytes(root.oid, start, len)?;
                 let oids = bytes.chunks_exact(INDIRECT_ENTRY_LEN).map(|entry| {
                     let (low, high) = (word(&entry[8..]), word(&entry[12..]));
-                    ObjectId::from_raw(u64::from(high) << 32 | u64::from(low))
+                    ObjectId::from_raw((u64::from(high) << 32) | u64::from(low))
                 });
                 Ok(oids.map(|oid| Node { oid, offset: 0 }).collect())
             }

@@ -3,6 +3,7 @@
 //! Two answers to one request, field by field.
 
 use std::fmt;
+use std::fmt::Write;
 use std::ops::Range;
 
 use sheepdog_core::proto::ObjectKind;
@@ -79,12 +80,14 @@ fn runs(recorded: &[u8], ours: &[u8]) -> Vec<Range<usize>> {
     runs
 }
 
+/// The first bytes, in hexadecimal.
 fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let mut text = String::new();
+    for byte in bytes.iter().take(16) {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 /// All differences, the epoch apart: it counts changes of the membership, and here are none.

@@ -133,7 +133,7 @@ fn exchanges(entries: &[Entry]) -> Vec<Exchange<'_>> {
 }
 
 fn bits(bitmap: &[u8]) -> impl Iterator<Item = u32> + '_ {
-    let set = |byte: &u8, bit: u32| byte >> bit & 1 == 1;
+    let set = |byte: &u8, bit: u32| (byte >> bit) & 1 == 1;
     (0_u32..)
         .zip(bitmap)
         .filter(|(_, byte)| **byte != 0)
