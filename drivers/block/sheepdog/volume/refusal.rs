@@ -81,7 +81,7 @@ impl Refusal {
                 "unmap it where it is in use, or clear a stale lock with \"dog vdi lock unlock\""
             }
             Self::NotFormatted => "format it with \"dog cluster format\"",
-            Self::Snapshot => "map it with read_only set to 1, or clone it and map the clone",
+            Self::Snapshot => "clone it and map the clone",
             Self::Unusable(InodeError::StorePolicy(_)) => {
                 "copy its data to a VDI created without the hyper volume option"
             }
