@@ -14,10 +14,12 @@ CARGO_FLAGS := --locked --manifest-path tools/Cargo.toml
 ifdef KDIR
 MODULE := tools/build/module $(KDIR)
 TOOLS := tools/build/host-cargo
+DOCUMENTS := tools/build/documents
 BIN := build/host/release
 else
 MODULE := $(RUN) --for-kernel tools/build/module /kernel/build
 TOOLS := $(RUN) cargo
+DOCUMENTS := $(RUN) tools/build/documents
 BIN := build/cargo/release
 endif
 
@@ -44,7 +46,8 @@ tools:
 .PHONY: install
 install: module tools
 	rm -rf build/stage
-	$(MODULE) modules_install INSTALL_MOD_STRIP=1 DEPMOD=true
+	$(MODULE) modules_install INSTALL_MOD_STRIP=1 CONFIG_MODULE_SIG_ALL= DEPMOD=true
+	$(DOCUMENTS) $(BIN)
 	tools/build/install $(BIN)
 
 # What virtual machines are made of; vmtest (tools/vmtest) boots them.
