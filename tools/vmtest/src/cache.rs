@@ -35,10 +35,9 @@ impl Key {
     }
 
     fn name(self) -> String {
-        self.0.finalize()[..8]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        let digest: [u8; 32] = self.0.finalize().into();
+        let start = digest.first_chunk().copied().unwrap_or_default();
+        format!("{:016x}", u64::from_be_bytes(start))
     }
 }
 
