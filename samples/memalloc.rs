@@ -6,7 +6,10 @@ use kernel::{
     bindings,
     prelude::*, //
 };
-use sys::memalloc::Scope;
+use sys::memalloc::{
+    task_flags,
+    Scope, //
+};
 
 #[path = "../drivers/block/sheepdog/sys/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "a sample is about one part")]
@@ -24,9 +27,7 @@ struct Sample;
 
 /// The flags of the current task that scopes change.
 fn flags() -> u32 {
-    // SAFETY: The current task is alive; it alone changes these flags.
-    let flags = unsafe { (*kernel::current!().as_ptr()).flags };
-    flags & (bindings::PF_MEMALLOC | bindings::PF_MEMALLOC_NOIO)
+    task_flags() & (bindings::PF_MEMALLOC | bindings::PF_MEMALLOC_NOIO)
 }
 
 fn expect(wanted: u32, place: &str) -> Result {

@@ -10,6 +10,13 @@ use kernel::types::NotThreadSafe;
 
 use super::ffi;
 
+/// The flags of the current task, `PF_MEMALLOC` and others, for samples/memalloc.rs to look at.
+#[cfg(sheepdog_samples)]
+pub(crate) fn task_flags() -> u32 {
+    // SAFETY: The current task is alive; it alone changes these flags.
+    unsafe { (*kernel::current!().as_ptr()).flags }
+}
+
 /// While it lives, allocations of this task start no I/O: `GFP_KERNEL` means `GFP_NOIO`.
 ///
 /// # Examples
