@@ -34,8 +34,11 @@ age=$(sed -n 's/.* offset 8192 .* age \([0-9]*\) ms: .*/\1/p' "$seen/in_flight")
 
 # A sheep that stands still: what fits into the socket awaits its reply, the rest is being sent.
 host sheep stop
-dd if=/dev/zero of="$DEV" bs=4M count=1 oflag=direct conv=notrunc status=none &
-within 10 shows 1 ' WRITE_OBJ .* length [0-9]+ age [0-9]+ ms: sending$'
+# More than the buffers of all sockets on the way hold, on whichever link it goes.
+for _ in 1 2 3 4 5 6; do
+	dd if=/dev/zero of="$DEV" bs=4M count=1 oflag=direct conv=notrunc status=none &
+done
+within 20 grep -E -q -- ' WRITE_OBJ .* length [0-9]+ age [0-9]+ ms: sending$' "$seen/in_flight"
 dd if="$DEV" of=/dev/null bs=512 count=1 skip=9 iflag=direct status=none &
 within 10 shows 1 ' READ_OBJ [0-9a-f]{16} offset 4608 length 512 age [0-9]+ ms: '
 cat "$seen/in_flight" "$seen/links"
