@@ -21,13 +21,15 @@ pub enum Failure {
     ReadOnly,
     /// The cluster cannot serve the request now, but will: what the guest gave may be sent again.
     Unavailable(SdResult),
+    /// The gateway goes away; another one, or the same one later, will serve the request.
+    Leaving(SdResult),
     /// The sheep does not take the request as one it knows.
     Rejected(SdResult),
     /// Any other result.
     Other(SdResult),
     /// No reply within the limit.
     Timeout,
-    /// The connection ended before the reply.
+    /// The mapping ended before the reply.
     Disconnected,
     /// The reply made no sense; see [`Lie`](super::Lie).
     Nonsense,
@@ -41,8 +43,8 @@ impl Failure {
             SdResult::EIO => Self::Disk,
             SdResult::NO_SPACE => Self::NoSpace,
             SdResult::READONLY => Self::ReadOnly,
+            SdResult::SHUTDOWN | SdResult::KILLED => Self::Leaving(result),
             SdResult::STARTUP
-            | SdResult::SHUTDOWN
             | SdResult::NO_MEM
             | SdResult::WAIT_FOR_FORMAT
             | SdResult::WAIT_FOR_JOIN
@@ -50,7 +52,6 @@ impl Failure {
             | SdResult::TGT_INCOMPLETE
             | SdResult::TGT_COLLECTING_CINFO
             | SdResult::NETWORK_ERROR
-            | SdResult::KILLED
             | SdResult::AGAIN
             | SdResult::CLUSTER_ERROR
             | SdResult::COLLECTING_CINFO => Self::Unavailable(result),
@@ -68,6 +69,7 @@ impl Failure {
             | Self::Disk
             | Self::ReadOnly
             | Self::Unavailable(_)
+            | Self::Leaving(_)
             | Self::Rejected(_)
             | Self::Other(_)
             | Self::Disconnected
@@ -82,13 +84,13 @@ impl Failure {
             Self::Disk => "look at the disks of the sheep and at their logs",
             Self::NoSpace => "add space or nodes to the cluster",
             Self::ReadOnly => "the VDI was snapshotted by another client; unmap and map it again",
-            Self::Unavailable(_) => {
+            Self::Unavailable(_) | Self::Leaving(_) => {
                 "the cluster is not able to serve this now; look at its nodes, then try again"
             }
             Self::Rejected(_) => "the sheep and this driver do not understand each other",
             Self::Other(_) => "look at the log of the sheep",
-            Self::Timeout => "the sheep is too slow or hangs; look at it, or raise io_timeout_ms",
-            Self::Disconnected => "look at the sheep and at the network, then unmap and map again",
+            Self::Timeout => "the sheep is too slow or hangs; look at it, or raise io_timeout_ms (0: wait for ever)",
+            Self::Disconnected => "the VDI was unmapped",
             Self::Nonsense => "the peer is not a sheep, or is broken; check the gateway address",
         }
     }
@@ -102,9 +104,12 @@ impl fmt::Display for Failure {
             Self::Disk => SdResult::EIO,
             Self::NoSpace => SdResult::NO_SPACE,
             Self::ReadOnly => SdResult::READONLY,
-            Self::Unavailable(result) | Self::Rejected(result) | Self::Other(result) => result,
+            Self::Unavailable(result)
+            | Self::Leaving(result)
+            | Self::Rejected(result)
+            | Self::Other(result) => result,
             Self::Timeout => return f.write_str("no reply within the limit"),
-            Self::Disconnected => return f.write_str("connection lost"),
+            Self::Disconnected => return f.write_str("unmapped"),
             Self::Nonsense => return f.write_str("the reply makes no sense"),
         };
         write!(f, "result {result}")
@@ -118,11 +123,15 @@ mod tests {
     #[test]
     fn what_passes_by_itself_is_told_from_what_does_not() {
         for code in [
-            0x0f, 0x11, 0x12, 0x16, 0x17, 0x19, 0x1b, 0x1c, 0x86, 0x8d, 0x8f, 0x91, 0x95,
+            0x0f, 0x12, 0x16, 0x17, 0x19, 0x1b, 0x1c, 0x86, 0x8f, 0x91, 0x95,
         ] {
             let result = SdResult(code);
             let failure = Failure::from_result(result);
             assert_eq!(failure, Failure::Unavailable(result), "{code:#x}");
+        }
+        for code in [0x11, 0x8d] {
+            let result = SdResult(code);
+            assert_eq!(Failure::from_result(result), Failure::Leaving(result));
         }
         for code in [
             0x01,

@@ -21,7 +21,7 @@ pub struct Geometry {
 /// A range within one object.
 ///
 /// Only [`Geometry::extent`] makes one, so it neither crosses the object's nor the VDI's end.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Extent {
     /// Index of the object, below [`Geometry::objects`].
     pub idx: u32,

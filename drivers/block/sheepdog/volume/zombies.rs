@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a gateway that was given up may still do.
+//!
+//! A sheep executes what it has read, at any later time, and nothing in the protocol fences it off
+//! (protocol sheet 14). So a write that was under way when its connection was reset may take
+//! effect long after the same write has gone to another gateway and was acknowledged. By itself
+//! that does no harm, the bytes are the same; but it must not come after a *newer* write of the
+//! same bytes, and a late CREATE must not come after any newer write to its object, because it
+//! replaces the whole object. A late map write of an inherited entry must not run beside another
+//! one: both drop the same reference (sheet 7.3).
+//!
+//! Each such request leaves a [`Zombie`] here. [`Zombies::blocks`] says whether another request has
+//! to wait; a deadline, set when a gateway is there again, says for how long. How long that must be,
+//! and what stays unprotected, is argued in Documentation/failover.rst.
+//!
+//! The storage is the caller's and of fixed size. When it is full everything waits that writes.
+
+use core::ops::DerefMut;
+
+use super::Extent;
+use super::Step;
+
+/// What a lost request may still change.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Kind {
+    /// A range of an object.
+    Write,
+    /// An object as a whole.
+    Create,
+    /// The entry of an object in the map.
+    UpdateMap,
+}
+
+/// A request that may still be executed although nobody waits for it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Zombie {
+    /// The ticket of the request that it is a double of, while that has not ended.
+    owner: Option<u32>,
+    kind: Kind,
+    extent: Extent,
+    /// When its connection was reset.
+    lost_ms: u64,
+    /// From when on it is taken for dead; `None` while there is no gateway.
+    deadline_ms: Option<u64>,
+}
+
+/// All zombies of a mapping.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Zombies<S: DerefMut<Target = [Option<Zombie>]>> {
+    places: S,
+    /// Number of zombies.
+    len: usize,
+    /// One found no place, and may be anywhere.
+    overflow: Option<Overflow>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Overflow {
+    lost_ms: u64,
+    deadline_ms: Option<u64>,
+}
+
+impl Kind {
+    const fn of(step: Step) -> Option<Self> {
+        match step {
+            Step::Read { .. } => None,
+            Step::Write => Some(Self::Write),
+            Step::Create { .. } => Some(Self::Create),
+            Step::UpdateMap => Some(Self::UpdateMap),
+        }
+    }
+}
+
+/// Whether two ranges of one object have a byte in common. Sums of two numbers below 2^32.
+fn overlap(one: &Extent, other: &Extent) -> bool {
+    let end = |extent: &Extent| u64::from(extent.offset) + u64::from(extent.len);
+    u64::from(one.offset) < end(other) && u64::from(other.offset) < end(one)
+}
+
+impl<S: DerefMut<Target = [Option<Zombie>]>> Zombies<S> {
+    /// There are none. At most as many as there are `places` are told apart.
+    pub fn new(mut places: S) -> Self {
+        for place in places.iter_mut() {
+            *place = None;
+        }
+        Self {
+            places,
+            len: 0,
+            overflow: None,
+        }
+    }
+
+    /// Whether there are none, so that nothing has to wait.
+    #[inline]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0 && self.overflow.is_none()
+    }
+
+    /// Number of zombies.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The request of `ticket` has lost its connection, reset at `lost_ms`, after `step` was sent,
+    /// in part or as a whole. Whether it left a zombie: a read leaves none.
+    pub fn add(&mut self, ticket: u32, step: Step, extent: &Extent, lost_ms: u64) -> bool {
+        let Some(kind) = Kind::of(step) else {
+            return false;
+        };
+        let zombie = Zombie {
+            owner: Some(ticket),
+            kind,
+            extent: *extent,
+            lost_ms,
+            deadline_ms: None,
+        };
+        let mut free = None;
+        for place in self.places.iter_mut() {
+            match place {
+                // The same request was lost before.
+                Some(known) if known.owner == Some(ticket) && known.kind == kind => {
+                    *known = zombie;
+                    return true;
+                }
+                Some(_) => {}
+                None if free.is_none() => free = Some(place),
+                None => {}
+            }
+        }
+        match free {
+            Some(place) => {
+                *place = Some(zombie);
+                self.len += 1;
+            }
+            None => {
+                self.overflow = Some(Overflow {
+                    lost_ms,
+                    deadline_ms: None,
+                });
+            }
+        }
+        true
+    }
+
+    /// The request of `ticket` has ended; the ticket will be another request's. Its zombies stay.
+    pub fn disown(&mut self, ticket: u32) {
+        for zombie in self.places.iter_mut().flatten() {
+            if zombie.owner == Some(ticket) {
+                zombie.owner = None;
+            }
+        }
+    }
+
+    /// Whether `step` on `extent`, for the request of `ticket`, has to wait until a zombie is dead.
+    ///
+    /// `inherited` says whether the map entry of the object is another VDI's: then a map write
+    /// waits even for its own double.
+    pub fn blocks(&self, ticket: u32, step: Step, extent: &Extent, inherited: bool) -> bool {
+        let Some(kind) = Kind::of(step) else {
+            return false;
+        };
+        if self.is_empty() {
+            return false;
+        }
+        if kind == Kind::UpdateMap && !inherited {
+            // 0 or own becomes own: doing it twice at once is harmless (protocol sheet 7.3).
+            return false;
+        }
+        if self.overflow.is_some() {
+            return true;
+        }
+        self.places.iter().flatten().any(|zombie| {
+            if zombie.extent.idx != extent.idx {
+                return false;
+            }
+            let others = zombie.owner != Some(ticket);
+            match (zombie.kind, kind) {
+                (Kind::UpdateMap, Kind::UpdateMap) => true,
+                (Kind::UpdateMap, _) | (_, Kind::UpdateMap) => false,
+                (Kind::Write, Kind::Write) => others && overlap(&zombie.extent, extent),
+                (Kind::Create, _) | (_, Kind::Create) => others,
+            }
+        })
+    }
+
+    /// There is a gateway again: those that are not yet limited are taken for dead `fence_ms`
+    /// after they were lost.
+    pub fn limit(&mut self, fence_ms: u64) {
+        for zombie in self.places.iter_mut().flatten() {
+            if zombie.deadline_ms.is_none() {
+                zombie.deadline_ms = Some(zombie.lost_ms.saturating_add(fence_ms));
+            }
+        }
+        if let Some(overflow) = &mut self.overflow {
+            if overflow.deadline_ms.is_none() {
+                overflow.deadline_ms = Some(overflow.lost_ms.saturating_add(fence_ms));
+            }
+        }
+    }
+
+    /// Forgets those whose deadline has come; whether there were any.
+    pub fn expire(&mut self, now_ms: u64) -> bool {
+        let dead = |deadline: Option<u64>| deadline.is_some_and(|deadline| deadline <= now_ms);
+        let mut any = false;
+        for place in self.places.iter_mut() {
+            if place.is_some_and(|zombie| dead(zombie.deadline_ms)) {
+                *place = None;
+                self.len = self.len.saturating_sub(1);
+                any = true;
+            }
+        }
+        if self.overflow.is_some_and(|all| dead(all.deadline_ms)) {
+            self.overflow = None;
+            any = true;
+        }
+        any
+    }
+
+    /// When the next one is taken for dead, if that is known.
+    pub fn next_deadline_ms(&self) -> Option<u64> {
+        let each = self.places.iter().flatten();
+        let each = each.filter_map(|zombie| zombie.deadline_ms);
+        each.chain(self.overflow.and_then(|all| all.deadline_ms))
+            .min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::geometry::tests::geometry;
+    use super::*;
+
+    const CREATE: Step = Step::Create { parent: None };
+    const READ: Step = Step::Read { parent: None };
+
+    fn zombies(places: usize) -> Zombies<Vec<Option<Zombie>>> {
+        Zombies::new(vec![None; places])
+    }
+
+    fn at(offset: u64, len: u32) -> Extent {
+        geometry(64 << 20, 22).extent(offset, len).unwrap()
+    }
+
+    #[test]
+    fn a_lost_write_holds_up_what_overlaps_but_not_itself_and_not_the_rest() {
+        let mut zombies = zombies(4);
+        assert!(zombies.add(1, Step::Write, &at(4096, 4096), 1000));
+        let blocks = |ticket, extent: Extent| zombies.blocks(ticket, Step::Write, &extent, false);
+        assert!(!blocks(1, at(4096, 4096)));
+        assert!(blocks(2, at(4096, 4096)));
+        assert!(blocks(2, at(8191, 1)));
+        assert!(blocks(2, at(0, 4097)));
+        assert!(!blocks(2, at(0, 4096)));
+        assert!(!blocks(2, at(8192, 4096)));
+        assert!(!blocks(2, at((4 << 20) + 4096, 4096)));
+        assert!(!zombies.blocks(2, READ, &at(4096, 4096), false));
+    }
+
+    #[test]
+    fn a_lost_create_holds_up_all_that_writes_to_its_object() {
+        let mut zombies = zombies(4);
+        assert!(zombies.add(1, CREATE, &at(0, 4096), 1000));
+        for (ticket, blocked) in [(1, false), (2, true)] {
+            for step in [Step::Write, CREATE] {
+                let extent = at(1 << 20, 512);
+                assert_eq!(zombies.blocks(ticket, step, &extent, false), blocked);
+            }
+        }
+        assert!(!zombies.blocks(2, Step::Write, &at(4 << 20, 512), false));
+    }
+
+    #[test]
+    fn a_lost_map_write_holds_up_another_of_an_inherited_entry_even_its_own() {
+        let mut zombies = zombies(4);
+        assert!(zombies.add(1, Step::UpdateMap, &at(0, 4096), 1000));
+        for ticket in [1, 2] {
+            assert!(zombies.blocks(ticket, Step::UpdateMap, &at(8192, 512), true));
+            assert!(!zombies.blocks(ticket, Step::UpdateMap, &at(8192, 512), false));
+        }
+        assert!(!zombies.blocks(2, Step::Write, &at(0, 4096), true));
+    }
+
+    #[test]
+    fn a_read_leaves_nothing() {
+        let mut zombies = zombies(4);
+        assert!(!zombies.add(1, READ, &at(0, 4096), 1000));
+        assert!(zombies.is_empty());
+    }
+
+    #[test]
+    fn the_next_request_of_a_ticket_is_another_one() {
+        let mut zombies = zombies(4);
+        let extent = at(0, 4096);
+        zombies.add(1, Step::Write, &extent, 1000);
+        zombies.disown(1);
+        assert!(zombies.blocks(1, Step::Write, &extent, false));
+    }
+
+    #[test]
+    fn a_zombie_dies_a_fence_after_its_loss_and_not_without_a_gateway() {
+        let mut zombies = zombies(4);
+        let extent = at(0, 4096);
+        zombies.add(1, Step::Write, &extent, 1000);
+        assert!(!zombies.expire(u64::MAX));
+        zombies.limit(500);
+        assert_eq!(zombies.next_deadline_ms(), Some(1500));
+        // Lost once more: it lives again, and longer.
+        zombies.add(1, Step::Write, &extent, 2000);
+        assert_eq!((zombies.len(), zombies.next_deadline_ms()), (1, None));
+        zombies.limit(500);
+        assert!(!zombies.expire(2499) && zombies.blocks(2, Step::Write, &extent, false));
+        assert!(zombies.expire(2500) && zombies.is_empty());
+        assert!(!zombies.blocks(2, Step::Write, &extent, false));
+    }
+
+    #[test]
+    fn when_there_is_no_place_everything_that_writes_waits() {
+        let mut zombies = zombies(1);
+        zombies.add(1, Step::Write, &at(0, 512), 1000);
+        zombies.add(2, Step::Write, &at(4096, 512), 1100);
+        zombies.limit(100);
+        let far = at(8 << 20, 512);
+        assert!(zombies.blocks(3, Step::Write, &far, false));
+        assert!(!zombies.blocks(3, READ, &far, false));
+        assert!(zombies.expire(1100));
+        assert!(zombies.blocks(3, Step::Write, &far, false));
+        assert!(zombies.expire(1200) && zombies.is_empty());
+    }
+}
