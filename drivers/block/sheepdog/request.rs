@@ -2,15 +2,18 @@
 
 //! One request on its way: plan, send, reply, end.
 //!
-//! At every moment a request is in one place: with the block layer, in a link's in-flight table, in
-//! the list of those who wait for an object to be created, or in the hands of the function that is
-//! deciding about it here. The type [`Request`] has one owner, so it cannot be in two.
+//! At every moment a request is in one place: with the block layer, in a link's in-flight table, at
+//! the desk of its device, or in the hands of the function that is deciding about it here. The type
+//! [`Request`] has one owner, so it cannot be in two.
 //!
 //! What to do is asked of `volume`; this carries it out. Nothing here allocates or waits, but for
 //! the socket's lock.
 
 use crate::{
-    device::Device,
+    device::{
+        Desk,
+        Device, //
+    },
     gateway::{
         Frame,
         Handler, //
@@ -27,6 +30,7 @@ use crate::{
             Request,
             Status, //
         },
+        clock,
         log::{
             self,
             Plain, //
@@ -35,17 +39,19 @@ use crate::{
     volume::{
         self,
         plan,
-        Begin,
+        Entry,
         Errno,
-        Extent,
         Failure,
         Lie,
+        Loss,
         Op,
         Outcome,
         Plan,
         Reply,
         Step,
-        WireId, //
+        Verdict,
+        WireId,
+        Work, //
     }, //
 };
 use kernel::{
@@ -53,25 +59,15 @@ use kernel::{
     sync::ArcBorrow, //
 };
 
-/// How many time limits a single request may wait while others on its link get their replies: the
-/// queue may be long and the wire slow, but not for ever.
+/// How many reply timeouts a single request may wait while its gateway answers others, or probes: a
+/// gateway retries without a limit, but one that has forgotten a request will never answer it.
 const PATIENCE: u32 = 10;
 
 /// The driver's data in each request.
 pub(crate) struct State {
     work: Option<Work>,
-    /// What was sent last.
-    step: Option<Step>,
-    /// It makes its object, and others may wait for it.
-    creates: bool,
     /// Of the last id; goes on from request to request, so that a late reply finds another one.
     generation: u32,
-}
-
-#[derive(Clone, Copy)]
-struct Work {
-    op: Op,
-    extent: Extent,
 }
 
 impl Operations for Device {
@@ -80,8 +76,6 @@ impl Operations for Device {
     fn new_request_data() -> State {
         State {
             work: None,
-            step: None,
-            creates: false,
             generation: 0,
         }
     }
@@ -96,13 +90,11 @@ impl Operations for Device {
         };
         match self.geometry.extent(rq.offset_bytes(), rq.len_bytes()) {
             Ok(extent) => {
-                rq.work = Some(Work { op, extent });
-                rq.step = None;
-                rq.creates = false;
+                rq.work = Some(Work::new(op, extent));
                 if let Some(link) = self.links.get(rq.queue_index()) {
                     link.board().begins(rq.tag());
                 }
-                self.decide(rq, Work { op, extent });
+                self.decide(rq);
             }
             // The block layer keeps to the limits that it was given.
             Err(error) => {
@@ -113,25 +105,35 @@ impl Operations for Device {
     }
 
     fn late(self: ArcBorrow<'_, Self>, queue_index: usize, tag: u16) {
-        // One that waits for another is late because that is late.
+        // One that waits at the desk has its limit there.
         let Some(link) = self.links.get(queue_index).filter(|link| link.awaits(tag)) else {
             return;
         };
         let waited_ms = link.board().age_ms(tag);
-        if link.silent_ms() >= self.io_timeout_ms {
-            link.break_off(fmt!("no reply for {} ms", link.silent_ms()));
-        } else if waited_ms >= self.io_timeout_ms.saturating_mul(PATIENCE) {
-            link.break_off(fmt!("a request has had no reply for {waited_ms} ms"));
+        let tuning = &self.tuning;
+        if tuning.io_timeout_ms != 0 && waited_ms >= tuning.io_timeout_ms {
+            link.break_off(
+                Loss::Broken,
+                fmt!("a request has had no reply for {waited_ms} ms (io_timeout_ms)"),
+            );
+        } else if waited_ms >= tuning.reply_timeout_ms.saturating_mul(PATIENCE) {
+            link.break_off(
+                Loss::Broken,
+                fmt!("a request has had no reply for {waited_ms} ms"),
+            );
+        } else if link.silent_ms() >= tuning.reply_timeout_ms {
+            self.at_desk(|room| room.desk.session_mut().suspect());
+            self.stir.notify_all();
         }
     }
 }
 
 impl Handler for Device {
     fn classify(rq: &Request<Self>, header: &ResponseHeader) -> Result<Reply, Lie> {
-        match (rq.step, rq.work) {
-            (Some(step), Some(work)) => volume::reply(step, &work.extent, header),
+        match rq.work.and_then(|work| Some((work.step?, work.extent))) {
+            Some((step, extent)) => volume::reply(step, &extent, header),
             // Not sent, so no reply is the right one.
-            _ => Err(Lie::Opcode {
+            None => Err(Lie::Opcode {
                 sent: crate::proto::Opcode(0),
                 got: header.opcode,
             }),
@@ -145,143 +147,176 @@ impl Handler for Device {
         outcome: Outcome,
     ) {
         match outcome {
-            Outcome::Done => self.finish(rq, Status::Ok),
-            Outcome::Next(step) => self.send(rq, step),
+            Outcome::Done => self.end(rq, Status::Ok, false),
+            Outcome::Next(_) => self.consult(rq, Desk::created),
             Outcome::Created => self.end(rq, Status::Ok, true),
             Outcome::Fail(failure) => {
                 self.log_failure(&rq, header, failure);
-                self.end(rq, status(failure), false);
+                match failure {
+                    Failure::Unavailable(_) => self.consult(rq, Desk::postpone),
+                    Failure::Leaving(_) => {
+                        self.connections_lost(Loss::Leaving);
+                        self.consult(rq, Desk::lost);
+                    }
+                    _ => self.end(rq, status(failure), false),
+                }
             }
         }
     }
 
-    fn lost(self: ArcBorrow<'_, Self>, rq: Request<Self>) {
-        self.end(rq, status(Failure::Disconnected), false);
+    fn link_down(self: ArcBorrow<'_, Self>, loss: Loss) {
+        self.connections_lost(loss);
     }
 
-    fn link_down(self: ArcBorrow<'_, Self>) {
-        if self.set_dead() {
-            pr_err!(
-                "{}: {} requests fail, and all that follow; {}\n",
-                &*self.name,
-                self.in_flight(),
-                Failure::Disconnected.advice()
-            );
-        }
-        // The links go together: what one of them may still carry must not pass what another sends.
-        self.shut();
+    fn lost(self: ArcBorrow<'_, Self>, rq: Request<Self>) {
+        self.consult(rq, Desk::lost);
+    }
+
+    fn link_released(self: ArcBorrow<'_, Self>) {
+        self.at_desk(|room| room.desk.session_mut().released());
+        self.stir.notify_all();
     }
 }
 
 impl Device {
     /// Does the first thing that a request needs, now.
-    fn decide(&self, mut rq: Request<Self>, work: Work) {
-        if self.is_dead() {
-            return self.finish(rq, status(Failure::Disconnected));
-        }
+    pub(crate) fn decide(&self, mut rq: Request<Self>) {
+        let Some(work) = rq.work else {
+            return self.finish(rq, Status::Io);
+        };
         let Ok(entry) = self.entry(work.extent.idx) else {
             return self.finish(rq, Status::Io);
         };
-        match plan(work.op, entry) {
-            Plan::Zeroes => {
-                rq.zero();
-                self.finish(rq, Status::Ok);
+        // In this order: see `is_open`. A request that was here before can need more than a plan.
+        if self.is_open() && work.is_plain() {
+            match plan(work.op, entry) {
+                Plan::Zeroes => {
+                    rq.zero();
+                    return self.finish(rq, Status::Ok);
+                }
+                Plan::Send(step) => return self.send(rq, step),
+                Plan::Create(_) => {}
             }
-            Plan::Send(step) => self.send(rq, step),
-            Plan::Create(_) => self.create(rq, work),
         }
+        self.consult(rq, Desk::decide);
     }
 
-    /// Makes the object, or waits for whoever is making it.
-    fn create(&self, mut rq: Request<Self>, work: Work) {
-        let ticket = self.ticket(&rq);
-        let mut creating = self.creating.lock();
-        // The object may have been made before the lock was taken.
-        let step = match self
-            .entry(work.extent.idx)
-            .map(|entry| plan(work.op, entry))
-        {
-            Ok(Plan::Create(step)) => step,
-            Ok(Plan::Send(step)) => {
-                drop(creating);
-                return self.send(rq, step);
-            }
-            _ => {
-                drop(creating);
-                return self.finish(rq, Status::Io);
-            }
+    /// Asks the desk about a request, and does what it says.
+    fn consult(
+        &self,
+        mut rq: Request<Self>,
+        question: impl FnOnce(&mut Desk, u32, &mut Work, Entry, (u64, u32)) -> Verdict,
+    ) {
+        let (Some(mut work), Some(link)) = (rq.work, self.links.get(rq.queue_index())) else {
+            return self.finish(rq, Status::Io);
         };
-        match creating.table.begin(ticket, work.extent.idx) {
-            Ok(Begin::Start) => {
-                drop(creating);
-                rq.creates = true;
-                self.send(rq, step);
-            }
-            Ok(Begin::Wait) => {
+        let (ticket, tag) = (self.ticket(&rq), rq.tag());
+        let times = (clock::now_ms(), link.board().age_ms(tag));
+        let last = work.step;
+        let decided = self.at_desk(|room| {
+            // Under the lock: the object may have been made just now.
+            let Ok(entry) = self.entry(work.extent.idx) else {
+                return Some((rq, Verdict::Fail(Failure::Nonsense)));
+            };
+            let verdict = question(&mut room.desk, ticket, &mut work, entry, times);
+            rq.work = Some(work);
+            if let Verdict::Wait(why) = verdict {
+                let step = last.unwrap_or(match work.op {
+                    Op::Read => Step::Read { parent: None },
+                    Op::Write => Step::Write,
+                });
+                link.board().waits(tag, why, step, &work.extent);
                 // A ticket is a tag, so the place is there and free.
-                if let Some(link) = self.links.get(rq.queue_index()) {
-                    link.board().waits(rq.tag(), &work.extent);
-                }
-                if let Some(place) = creating.waiting.get_mut(ticket as usize) {
+                if let Some(place) = room.parked.get_mut(ticket as usize) {
                     *place = Some(rq);
+                    return None;
                 }
             }
-            Err(misuse) => {
-                drop(creating);
-                pr_err!("{}: ticket {}: {}\n", &*self.name, ticket, Plain(misuse));
-                self.finish(rq, Status::Io);
+            Some((rq, verdict))
+        });
+        let Some((mut rq, verdict)) = decided else {
+            // Somebody has to be called, perhaps sooner than was known.
+            return self.stir.notify_all();
+        };
+        match verdict {
+            Verdict::Zeroes => {
+                rq.zero();
+                self.end(rq, Status::Ok, false);
             }
+            Verdict::Send(step) => self.send(rq, step),
+            Verdict::Fail(failure) => self.end(rq, status(failure), false),
+            // There is no such place.
+            Verdict::Wait(_) => self.end(rq, Status::Io, false),
         }
     }
 
     /// Sends one step of a request.
     fn send(&self, mut rq: Request<Self>, step: Step) {
-        let (Some(work), Some(link)) = (rq.work, self.links.get(rq.queue_index())) else {
+        let (Some(mut work), Some(link)) = (rq.work, self.links.get(rq.queue_index())) else {
             return self.end(rq, Status::Io, false);
         };
         let Some(id) = WireId::new(rq.tag(), rq.generation.wrapping_add(1)) else {
             return self.end(rq, Status::Io, false);
         };
         rq.generation = id.generation();
-        rq.step = Some(step);
+        work.step = Some(step);
+        rq.work = Some(work);
         link.board().sends(rq.tag(), step, &work.extent);
         let header = step.header(&self.geometry, &work.extent, id.raw());
         let payload = step.payload(&self.geometry);
         let frame = Frame::new(id, &header, &payload, work.extent.len);
         if let Err(rq) = link.submit(rq, frame) {
-            self.end(rq, status(Failure::Disconnected), false);
+            self.consult(rq, |desk, ticket, work, entry, times| {
+                desk.turned_away(ticket, work, entry, times, link.is_usable())
+            });
         }
     }
 
+    /// The connections are of no more use: all links are reset, none may pass another.
+    fn connections_lost(&self, loss: Loss) {
+        let waiting = self.in_flight();
+        let news = self.at_desk(|room| room.desk.session_mut().lost(loss, clock::now_ms()));
+        for link in &self.links {
+            link.reset(loss);
+        }
+        if news {
+            // It may be asking this gateway whether it lives.
+            self.hang_up();
+            pr_warn!(
+                "{}: connections lost; {} requests wait\n",
+                &*self.name,
+                waiting
+            );
+        }
+        self.stir.notify_all();
+    }
+
     /// Ends a request. If it was to make its object, those who wait for that go on.
-    fn end(&self, mut rq: Request<Self>, status: Status, created: bool) {
-        if !rq.creates {
+    fn end(&self, rq: Request<Self>, status: Status, created: bool) {
+        let Some(work) = rq.work.filter(|work| !work.is_plain()) else {
             return self.finish(rq, status);
-        }
-        rq.creates = false;
+        };
         let ticket = self.ticket(&rq);
-        let mut creating = self.creating.lock();
-        if let (true, Some(work)) = (created, rq.work) {
-            self.set_own(work.extent.idx);
-        }
-        let waiters = creating.table.finish(ticket);
-        drop(creating);
+        let waiters = self.at_desk(|room| {
+            if created {
+                self.set_own(work.extent.idx);
+            }
+            room.desk.ended(ticket, &work)
+        });
         // Only now: its tag, and so its ticket, can be used again at once.
         self.finish(rq, status);
-        let Ok(mut waiters) = waiters else {
+        let Some(mut waiters) = waiters else {
             return;
         };
         loop {
-            let mut creating = self.creating.lock();
-            let next = waiters
-                .pop(&mut creating.table)
-                .and_then(|ticket| creating.waiting.get_mut(ticket as usize)?.take());
-            drop(creating);
-            // On a dead device `decide` fails the request and makes no object: this does not
-            // recurse more than once.
-            match next.map(|rq| (rq.work, rq)) {
-                Some((Some(work), rq)) => self.decide(rq, work),
-                Some((None, rq)) => self.finish(rq, Status::Io),
+            let next = self.at_desk(|room| {
+                let ticket = room.desk.pop_waiter(&mut waiters)?;
+                room.parked.get_mut(ticket as usize)?.take()
+            });
+            // Without a gateway `decide` lets them wait or fail, and makes no object: this does
+            // not recurse more than once.
+            match next {
+                Some(rq) => self.decide(rq),
                 None => return,
             }
         }
@@ -299,22 +334,20 @@ impl Device {
     fn ticket(&self, rq: &Request<Self>) -> u32 {
         let queue_index = u32::try_from(rq.queue_index()).unwrap_or(u32::MAX);
         queue_index
-            .saturating_mul(self.queue_depth)
+            .saturating_mul(self.tuning.queue_depth)
             .saturating_add(u32::from(rq.tag()))
     }
 
     fn log_failure(&self, rq: &Request<Self>, header: &ResponseHeader, failure: Failure) {
-        let (Some(step), Some(work), Some(link)) =
-            (rq.step, rq.work, self.links.get(rq.queue_index()))
-        else {
+        let Some((step, extent)) = rq.work.and_then(|work| Some((work.step?, work.extent))) else {
             return;
         };
         if log::allowed() {
-            let sent = step.header(&self.geometry, &work.extent, header.id);
+            let sent = step.header(&self.geometry, &extent, header.id);
             let oid = RequestHeader::from_bytes(&sent).object_arm().oid;
             pr_err!(
                 "{}: {} {}: result {}; {}\n",
-                &**link.label(),
+                &*self.peer,
                 Plain(step.opcode()),
                 Plain(oid),
                 Plain(header.result),

@@ -102,17 +102,21 @@ impl GroupOperations for Root {
                 connections: 2,
                 queue_depth: 3,
                 connect_timeout_ms: 4,
-                io_timeout_ms: 5,
-                read_only: 6,
-                map: 7,
-                unmap: 8,
-                state: 9,
-                device: 10,
-                vdi_id: 11,
-                size_bytes: 12,
-                object_size: 13,
-                memory_bytes: 14,
-                in_flight: 15,
+                reply_timeout_ms: 5,
+                io_timeout_ms: 6,
+                fence_ms: 7,
+                read_only: 8,
+                map: 9,
+                unmap: 10,
+                state: 11,
+                device: 12,
+                vdi_id: 13,
+                size_bytes: 14,
+                object_size: 15,
+                memory_bytes: 16,
+                in_flight: 17,
+                waiting: 18,
+                gateway: 19,
             ],
         };
         let mapping = Mapping::new(name, self.names.clone(), self.debugfs.clone())?;
@@ -232,10 +236,12 @@ impl AttributeOperations<1> for Dir {
 number_attribute!(2, connections, settings::CONNECTIONS);
 number_attribute!(3, queue_depth, settings::QUEUE_DEPTH);
 number_attribute!(4, connect_timeout_ms, settings::CONNECT_TIMEOUT_MS);
-number_attribute!(5, io_timeout_ms, settings::IO_TIMEOUT_MS);
-number_attribute!(6, read_only, settings::READ_ONLY);
+number_attribute!(5, reply_timeout_ms, settings::REPLY_TIMEOUT_MS);
+number_attribute!(6, io_timeout_ms, settings::IO_TIMEOUT_MS);
+number_attribute!(7, fence_ms, settings::FENCE_MS);
+number_attribute!(8, read_only, settings::READ_ONLY);
 
-action_attribute!(7, |dir, text| match text {
+action_attribute!(9, |dir, text| match text {
     b"1" => dir.mapping.map(),
     _ => {
         pr_err!("mapping {}: map: write 1 to map\n", &*dir.mapping.name);
@@ -243,7 +249,7 @@ action_attribute!(7, |dir, text| match text {
     }
 });
 
-action_attribute!(8, |dir, text| match text {
+action_attribute!(10, |dir, text| match text {
     b"1" => dir.mapping.unmap(),
     b"force" => dir.mapping.unmap_by_force(),
     _ => {
@@ -256,15 +262,14 @@ action_attribute!(8, |dir, text| match text {
 });
 
 #[vtable]
-impl AttributeOperations<9> for Dir {
+impl AttributeOperations<11> for Dir {
     type Data = Dir;
 
     fn show(dir: &Dir, page: &mut [u8; PAGE_SIZE]) -> Result<usize> {
         let state = match &dir.mapping.state.lock().phase {
             Phase::New => "new",
             Phase::Mapping(_) => "mapping",
-            Phase::Live(live, _) if live.device().is_dead() => "dead",
-            Phase::Live(..) => "live",
+            Phase::Live(live, _) => live.device().state(),
             Phase::Removing(_) => "removing",
             Phase::Failed => "failed",
         };
@@ -272,12 +277,14 @@ impl AttributeOperations<9> for Dir {
     }
 }
 
-status_attribute!(10, |device| fmt!("{}", &**device.name()));
-status_attribute!(11, |device| fmt!("{}", Plain(device.geometry().vid())));
-status_attribute!(12, |device| fmt!("{}", device.geometry().size_bytes()));
-status_attribute!(13, |device| fmt!(
+status_attribute!(12, |device| fmt!("{}", &**device.name()));
+status_attribute!(13, |device| fmt!("{}", Plain(device.geometry().vid())));
+status_attribute!(14, |device| fmt!("{}", device.geometry().size_bytes()));
+status_attribute!(15, |device| fmt!(
     "{}",
     device.geometry().object_size_bytes()
 ));
-status_attribute!(14, |device| fmt!("{}", device.memory_bytes()));
-status_attribute!(15, |device| fmt!("{}", device.in_flight()));
+status_attribute!(16, |device| fmt!("{}", device.memory_bytes()));
+status_attribute!(17, |device| fmt!("{}", device.in_flight()));
+status_attribute!(18, |device| fmt!("{}", device.waiting()));
+status_attribute!(19, |device| fmt!("{}", Plain(device.peer.address())));

@@ -17,7 +17,8 @@ use crate::{
             self,
             Wish, //
         },
-        Device, //
+        Device,
+        Tuning, //
     },
     sys::{
         configfs::Directory,
@@ -191,9 +192,13 @@ impl Mapping {
             vdi,
             read_only: settings.read_only != 0,
             connections: settings.connections,
-            queue_depth: settings.queue_depth,
-            connect_timeout_ms: settings.connect_timeout_ms,
-            io_timeout_ms: settings.io_timeout_ms,
+            tuning: Tuning {
+                queue_depth: settings.queue_depth,
+                connect_timeout_ms: settings.connect_timeout_ms,
+                reply_timeout_ms: settings.reply_timeout_ms,
+                io_timeout_ms: settings.io_timeout_ms,
+                fence_ms: settings.fence_ms,
+            },
         };
         state.phase = Phase::Mapping(None);
         Ok(wish)

@@ -49,12 +49,26 @@ pub(super) const CONNECT_TIMEOUT_MS: Number = Number {
     range: 100..=600_000,
     default: 10_000,
 };
-/// As for SCSI disks. A gateway waits up to 35 s for a hanging peer (protocol sheet 1): clusters
-/// whose nodes may hang want more.
-pub(super) const IO_TIMEOUT_MS: Number = Number {
-    name: "io_timeout_ms",
+/// As for SCSI disks. A gateway waits up to 35 s for a hanging peer (protocol sheet 1); it is probed
+/// before it is given up, so it may.
+pub(super) const REPLY_TIMEOUT_MS: Number = Number {
+    name: "reply_timeout_ms",
     range: 1_000..=3_600_000,
     default: 30_000,
+};
+/// For ever, as a hard NFS mount and rbd: a file system that sees no error needs no repair. At most a
+/// day.
+pub(super) const IO_TIMEOUT_MS: Number = Number {
+    name: "io_timeout_ms",
+    range: 0..=86_400_000,
+    default: 0,
+};
+/// Zookeeper's usual session timeout, 30 s, after which a cluster has put out a node that hangs, and
+/// a gateway's 35 s for a hanging peer; see Documentation/failover.rst.
+pub(super) const FENCE_MS: Number = Number {
+    name: "fence_ms",
+    range: 0..=3_600_000,
+    default: 40_000,
 };
 pub(super) const READ_ONLY: Number = Number {
     name: "read_only",
@@ -71,7 +85,9 @@ pub(super) struct Settings {
     pub(super) connections: u32,
     pub(super) queue_depth: u32,
     pub(super) connect_timeout_ms: u32,
+    pub(super) reply_timeout_ms: u32,
     pub(super) io_timeout_ms: u32,
+    pub(super) fence_ms: u32,
     pub(super) read_only: u32,
 }
 
@@ -83,7 +99,9 @@ impl Settings {
             connections: CONNECTIONS.default,
             queue_depth: QUEUE_DEPTH.default,
             connect_timeout_ms: CONNECT_TIMEOUT_MS.default,
+            reply_timeout_ms: REPLY_TIMEOUT_MS.default,
             io_timeout_ms: IO_TIMEOUT_MS.default,
+            fence_ms: FENCE_MS.default,
             read_only: READ_ONLY.default,
         }
     }

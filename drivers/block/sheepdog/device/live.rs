@@ -4,16 +4,19 @@
 
 use super::{
     open::Wish,
+    recovery,
     Device, //
 };
 use crate::{
     observe::Files,
     sys::{
         blk::{
+            Chunk,
             Disk,
             Limits,
             TagSet, //
         },
+        clock,
         debugfs::Dir,
         memalloc::Scope,
         thread::Thread, //
@@ -45,16 +48,22 @@ impl Live {
     /// `ENOMEM`, and what the block layer says.
     pub(crate) fn start(device: Arc<Device>, wish: &Wish, debugfs: &Arc<Dir>) -> Result<Self> {
         let files = Files::new(&device.name, debugfs, &device)?;
-        let mut threads = KVec::with_capacity(2 * device.links.len(), GFP_KERNEL)?;
-        let result =
-            Self::start_threads(&device, &mut threads).and_then(|()| Self::add_disk(&device, wish));
+        let mut threads = KVec::with_capacity(2 * device.links.len() + 1, GFP_KERNEL)?;
+        let result = Self::start_threads(&device, &mut threads).and_then(|()| {
+            // Unless the gateway has gone again meanwhile, and then it will come up later.
+            let _ = device.at_desk(|room| room.desk.up(clock::now_ms()));
+            Self::add_disk(&device, wish)
+        });
         match result {
-            Ok(disk) => Ok(Self {
-                disk,
-                threads,
-                _files: files,
-                device,
-            }),
+            Ok(disk) => {
+                *device.announcer.lock() = Some(disk.announcer());
+                Ok(Self {
+                    disk,
+                    threads,
+                    _files: files,
+                    device,
+                })
+            }
             Err(error) => {
                 device.shut();
                 Err(error)
@@ -66,7 +75,8 @@ impl Live {
         for (index, link) in device.links.iter().enumerate() {
             let (receiver, owner) = (link.clone(), device.clone());
             let name = CString::try_from_fmt(fmt!("{}-rx{}", &*device.name, index))?;
-            let body = move || receiver.receive(owner.as_arc_borrow());
+            let chunk = Chunk::new()?;
+            let body = move || receiver.receive(owner.as_arc_borrow(), chunk);
             threads.push(Thread::spawn(&name, body)?, GFP_KERNEL)?;
 
             let transmitter = link.clone();
@@ -74,16 +84,21 @@ impl Live {
             let body = move || transmitter.transmit();
             threads.push(Thread::spawn(&name, body)?, GFP_KERNEL)?;
         }
+        let owner = device.clone();
+        let name = CString::try_from_fmt(fmt!("{}-rec", &*device.name))?;
+        let body = move || recovery::run(&owner);
+        threads.push(Thread::spawn(&name, body)?, GFP_KERNEL)?;
         Ok(())
     }
 
     fn add_disk(device: &Arc<Device>, wish: &Wish) -> Result<Disk<Device>> {
+        let tuning = &wish.tuning;
+        let look_ms = match tuning.io_timeout_ms {
+            0 => tuning.reply_timeout_ms,
+            limit => limit.min(tuning.reply_timeout_ms),
+        };
         let tags = Arc::pin_init(
-            TagSet::new(
-                device.links.len() as u32,
-                wish.queue_depth,
-                wish.io_timeout_ms,
-            ),
+            TagSet::new(device.links.len() as u32, tuning.queue_depth, look_ms),
             GFP_KERNEL,
         )?;
         let limits = Limits {
@@ -113,15 +128,18 @@ impl Live {
         drop(disk);
         device.shut();
         drop(threads);
+        device.forget_disk();
     }
 
     /// Removes the disk whoever has it open: what is in flight fails now, what comes later at once.
     pub(crate) fn remove_by_force(self) {
         let _scope = Scope::noio();
-        self.device.shut();
+        let device = self.device.clone();
+        device.shut();
         self.disk.mark_dead();
         let Self { disk, threads, .. } = self;
         drop(disk);
         drop(threads);
+        device.forget_disk();
     }
 }

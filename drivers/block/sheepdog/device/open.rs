@@ -6,7 +6,10 @@
 
 use super::{
     attempt::Attempt,
-    Device, //
+    recovery,
+    Device,
+    Tuning,
+    Volume, //
 };
 use crate::{
     gateway::{
@@ -14,7 +17,7 @@ use crate::{
         discard_payload,
         read_payload,
         Errname,
-        Link, //
+        Peer, //
     },
     proto::{
         inode::MAP_OFFSET,
@@ -32,6 +35,7 @@ use crate::{
         Ask,
         Errno,
         Geometry,
+        Identity,
         Incoming,
         Opening,
         Progress,
@@ -64,12 +68,8 @@ pub(crate) struct Wish {
     pub(crate) read_only: bool,
     /// Number of connections, 1 or more.
     pub(crate) connections: u32,
-    /// Requests per connection.
-    pub(crate) queue_depth: u32,
-    /// Limit for connecting and for each step, per gateway.
-    pub(crate) connect_timeout_ms: u32,
-    /// Limit for each request once the disk is there.
-    pub(crate) io_timeout_ms: u32,
+    /// Time limits and queue depth.
+    pub(crate) tuning: Tuning,
 }
 
 impl Wish {
@@ -107,8 +107,11 @@ struct Image {
 /// See the configfs attribute `map`. Each gateway that did not help leaves a log line.
 pub(crate) fn open(wish: &Wish, attempt: &Attempt<Arc<Device>>) -> Result<Arc<Device>> {
     let mut last = EINVAL;
-    for gateway in &wish.gateways {
-        match open_through(wish, gateway, attempt) {
+    let peer = Peer::new(&wish.disk, &wish.gateways)?;
+    for place in 0..peer.len() {
+        peer.turn_to(place);
+        let gateway = peer.address();
+        match open_through(wish, &peer, attempt) {
             Ok(device) => return Ok(device),
             Err(Trouble::Final(error)) => return Err(error),
             Err(Trouble::Gateway(error)) => {
@@ -130,11 +133,13 @@ pub(crate) fn open(wish: &Wish, attempt: &Attempt<Arc<Device>>) -> Result<Arc<De
 
 fn open_through(
     wish: &Wish,
-    gateway: &SocketAddr,
+    peer: &Arc<Peer>,
     attempt: &Attempt<Arc<Device>>,
 ) -> Result<Arc<Device>, Trouble> {
+    let gateway = peer.address();
+    let timeout_ms = wish.tuning.connect_timeout_ms;
     let socket = attempt
-        .connect(gateway, wish.connect_timeout_ms)
+        .connect(gateway, timeout_ms)
         .map_err(Trouble::Gateway)?;
     let image = read_inode(wish, gateway, &socket, attempt)?;
     let map = build_map(&image).map_err(|refusal| refused(wish, gateway, refusal))?;
@@ -149,34 +154,29 @@ fn open_through(
             connections
         );
     }
-    let mut links = KVec::with_capacity(connections as usize, GFP_KERNEL)
+    let identity = Identity::of_inode(&image.inode).ok_or(Trouble::Final(EINVAL))?;
+    let volume = Volume {
+        geometry: image.geometry,
+        identity,
+        map,
+    };
+    let mut sockets = KVec::with_capacity(connections as usize, GFP_KERNEL)
         .map_err(|error| Trouble::Final(error.into()))?;
     let mut socket = Some(socket);
     for _ in 0..connections {
         let socket = match socket.take() {
             Some(socket) => socket,
             None => attempt
-                .connect(gateway, wish.connect_timeout_ms)
+                .connect(gateway, timeout_ms)
                 .map_err(Trouble::Gateway)?,
         };
-        socket.wait_forever();
-        let disk = wish.disk.to_str().unwrap_or_default();
-        let link =
-            Link::new(disk, gateway, socket, wish.queue_depth as usize).map_err(Trouble::Final)?;
-        links
-            .push(link, GFP_KERNEL)
+        recovery::prepare(&socket, wish.tuning.reply_timeout_ms);
+        sockets
+            .push(socket, GFP_KERNEL)
             .map_err(|error| Trouble::Final(error.into()))?;
     }
     let name = CString::try_from(&*wish.disk).map_err(|error| Trouble::Final(error.into()))?;
-    Device::new(
-        name,
-        image.geometry,
-        map,
-        links,
-        wish.queue_depth,
-        wish.io_timeout_ms,
-    )
-    .map_err(Trouble::Final)
+    Device::new(name, volume, peer.clone(), sockets, wish.tuning).map_err(Trouble::Final)
 }
 
 fn read_inode(

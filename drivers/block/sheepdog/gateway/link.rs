@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One connection to a gateway, as a hardware queue sees it.
+//! One hardware queue's way to the gateway: a connection at a time, and what it carries.
 
-use core::{
-    fmt,
-    net::SocketAddr, //
-};
+use core::net::SocketAddr;
 
 use super::{
     errname::Errname,
@@ -14,6 +11,7 @@ use super::{
         Sending,
         Wire, //
     },
+    peer::Peer,
     pulse::Pulse,
     receive,
     transmit::Transmit, //
@@ -26,32 +24,42 @@ use crate::{
     proto::ResponseHeader,
     sys::{
         blk::{
+            Chunk,
             Operations,
             Request, //
         },
+        clock,
         log::Plain,
         slots::Slots,
         socket::Socket, //
     },
     volume::{
         Lie,
+        Loss,
         Outcome,
         Reply, //
     }, //
 };
 use kernel::{
+    fmt,
+    new_condvar,
+    new_mutex,
     prelude::*,
-    str::CString,
     sync::{
-        atomic::{
-            Atomic,
-            Full,
-            Relaxed, //
-        },
         Arc,
-        ArcBorrow, //
+        ArcBorrow,
+        CondVar,
+        Mutex, //
+    },
+    time::{
+        delay::fsleep,
+        Delta, //
     }, //
 };
+
+/// How long packets of an aborted connection may stay with a device of this host. One whose cable is
+/// out drops them at once; what holds them longer is a traffic shaper.
+const DRAIN_LIMIT_MS: u64 = 30_000;
 
 /// Whose requests a link carries.
 pub(crate) trait Handler: Operations {
@@ -66,39 +74,48 @@ pub(crate) trait Handler: Operations {
         outcome: Outcome,
     );
 
-    /// The link died before the request had its reply.
+    /// The connection of a link is lost. What was on it comes back through [`Self::lost`].
+    fn link_down(self: ArcBorrow<'_, Self>, loss: Loss);
+
+    /// The connection was lost before the request had its reply. Nothing of this host refers to the
+    /// request's pages any more.
     fn lost(self: ArcBorrow<'_, Self>, rq: Request<Self>);
 
-    /// A link has died and is about to give its requests back.
-    fn link_down(self: ArcBorrow<'_, Self>);
+    /// The link has let go of its connection and can be given another.
+    fn link_released(self: ArcBorrow<'_, Self>);
 }
 
-/// A link: connected when it is made, of no more use once it is broken.
+/// The connection of a link.
+struct Line {
+    socket: Option<Arc<Socket>>,
+    /// Why it was given up, when it was.
+    loss: Option<Loss>,
+    /// There will be no other.
+    ended: bool,
+}
+
+/// A link. It is given a connection, carries requests over it until that is lost, gives back what
+/// was on it, lets go of it, and waits for another.
 #[pin_data]
 pub(crate) struct Link<T: Operations> {
-    /// Disk and gateway, for log lines.
-    label: CString,
-    gateway: SocketAddr,
-    socket: Arc<Socket>,
+    peer: Arc<Peer>,
     /// Requests whose replies are awaited, by tag, under the id of their frame.
     in_flight: Slots<Request<T>>,
-    broken: Atomic<bool>,
     pulse: Pulse,
     board: Board,
     memory_bytes: usize,
     #[pin]
     transmit: Transmit<T>,
+    #[pin]
+    line: Mutex<Line>,
+    /// There is a connection, or there will be none.
+    #[pin]
+    changed: CondVar,
 }
 
 impl<T: Handler> Link<T> {
-    /// A link over a connected socket for `queue_depth` requests. `ENOMEM`.
-    pub(crate) fn new(
-        disk: &str,
-        peer: &SocketAddr,
-        socket: Arc<Socket>,
-        queue_depth: usize,
-    ) -> Result<Arc<Self>> {
-        let label = CString::try_from_fmt(fmt!("{disk}: {}", Plain(peer)))?;
+    /// A link for `queue_depth` requests, without a connection. `ENOMEM`.
+    pub(crate) fn new(peer: Arc<Peer>, queue_depth: usize) -> Result<Arc<Self>> {
         let in_flight = Slots::new(queue_depth)?;
         let wire = Wire::new(queue_depth)?;
         let board = Board::new(queue_depth)?;
@@ -106,33 +123,51 @@ impl<T: Handler> Link<T> {
             .memory_bytes()
             .saturating_add(wire.memory_bytes())
             .saturating_add(board.memory_bytes());
-        let gateway = *peer;
         let transmit = Transmit::new(wire, queue_depth)?;
+        let line = Line {
+            socket: None,
+            loss: None,
+            ended: false,
+        };
         Arc::pin_init(
             pin_init!(Self {
-                label,
-                gateway,
-                socket,
+                peer,
                 in_flight,
-                broken: Atomic::new(false),
                 pulse: Pulse::new(),
                 board,
                 memory_bytes,
                 transmit <- transmit,
+                line <- new_mutex!(line),
+                changed <- new_condvar!(),
             }),
             GFP_KERNEL,
         )
     }
 
-    /// Sends the frame for a request and keeps the request until its reply comes or the link dies.
-    /// Gives it back if the link is dead already.
+    /// Gives the link a connection. To be called when it is new, or has said
+    /// [`Handler::link_released`]. Resets the connection if the link has ended.
+    pub(crate) fn attach(&self, socket: Arc<Socket>) {
+        let mut line = self.line.lock();
+        if line.ended {
+            drop(line);
+            return socket.abort();
+        }
+        self.pulse.beat();
+        line.loss = None;
+        line.socket = Some(socket.clone());
+        drop(line);
+        self.transmit.open(socket);
+        self.changed.notify_all();
+    }
+
+    /// Sends the frame for a request and keeps the request until its reply comes or the connection
+    /// is lost. Gives it back if there is no connection; then nothing of it was sent.
     pub(crate) fn submit(&self, rq: Request<T>, frame: Frame) -> Result<(), Request<T>> {
         let tag = usize::from(rq.tag());
         let id = frame.id.raw();
         let sending = Sending::new(rq.hold(), frame);
         let mut rq = Some(rq);
-        let (socket, board) = (&self.socket, &self.board);
-        let sent = self.transmit.submit(socket, board, sending, || {
+        let sent = self.transmit.submit(&self.board, sending, || {
             if let Some(request) = rq.take() {
                 // The slot is free: no other request has this tag. If it is not, the request comes
                 // back and is failed, which is what a broken table deserves.
@@ -148,29 +183,55 @@ impl<T: Handler> Link<T> {
             (Ok(()), None) => Ok(()),
             (Err(error), None) => {
                 // The receiver has the request now, and gives it back as lost.
-                self.break_off(fmt!("cannot send: {}", Plain(Errname(error))));
+                self.break_off(Loss::Broken, fmt!("cannot send: {}", Plain(Errname(error))));
                 Ok(())
             }
         }
     }
 
     /// Resets the connection, once, and says why. The receiver does the rest.
-    pub(crate) fn break_off(&self, why: fmt::Arguments<'_>) {
-        if !self.broken.xchg(true, Full) {
-            pr_err!("{}: {}; connection given up\n", &*self.label, why);
+    pub(crate) fn break_off(&self, loss: Loss, why: fmt::Arguments<'_>) {
+        if let (Some(socket), news) = self.give_up(loss) {
+            if news {
+                pr_err!("{}: {}; connection given up\n", &*self.peer, why);
+            }
+            socket.abort();
         }
-        self.socket.abort();
     }
 
     /// Resets the connection without a word.
-    pub(crate) fn shut(&self) {
-        self.broken.store(true, Relaxed);
-        self.socket.abort();
+    pub(crate) fn reset(&self, loss: Loss) {
+        if let (Some(socket), _) = self.give_up(loss) {
+            socket.abort();
+        }
+    }
+
+    /// The connection, if there is one, and whether it was thought to be good.
+    fn give_up(&self, loss: Loss) -> (Option<Arc<Socket>>, bool) {
+        let mut line = self.line.lock();
+        let news = line.loss.is_none();
+        if news {
+            line.loss = Some(loss);
+        }
+        (line.socket.clone(), news)
+    }
+
+    /// Resets the connection; there will be no other, and the threads end.
+    pub(crate) fn end(&self) {
+        self.line.lock().ended = true;
+        self.reset(Loss::Broken);
+        self.transmit.end();
+        self.changed.notify_all();
     }
 
     /// Whether the request with this tag waits for a reply, or for the rest of it.
     pub(crate) fn awaits(&self, tag: u16) -> bool {
         self.in_flight.occupied(usize::from(tag)) || self.pulse.is_reading_for(tag)
+    }
+
+    /// Whether there is a connection that takes requests.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.transmit.is_usable()
     }
 
     /// For how long nothing has arrived.
@@ -188,46 +249,85 @@ impl<T: Handler> Link<T> {
         self.memory_bytes
     }
 
-    /// Disk and gateway, for log lines.
-    pub(crate) fn label(&self) -> &CString {
-        &self.label
-    }
-
     /// The transmitter thread.
     pub(crate) fn transmit(&self) {
-        if let Err(error) = self.transmit.run(&self.socket, &self.board) {
-            self.break_off(fmt!("cannot send: {}", Plain(Errname(error))));
+        self.transmit.run(&self.board, |error| {
+            self.break_off(Loss::Broken, fmt!("cannot send: {}", Plain(Errname(error))));
+        });
+    }
+
+    /// The receiver thread: hands replies over until the connection is lost, then takes the link
+    /// apart and waits for another connection, until the link ends.
+    pub(crate) fn receive(&self, handler: ArcBorrow<'_, T>, mut chunk: Chunk) {
+        while let Some(socket) = self.wait_for_connection() {
+            let (end, torn) = receive::run(
+                &socket,
+                &self.board,
+                &self.pulse,
+                &self.in_flight,
+                handler,
+                &mut chunk,
+            );
+            self.break_off(end.loss(), fmt!("{}", Plain(&end)));
+            let loss = self.line.lock().loss.unwrap_or(Loss::Broken);
+            handler.link_down(loss);
+            self.transmit.close();
+            self.drain(&socket);
+            // Nothing is put into the table any more.
+            if let Some(rq) = torn {
+                handler.lost(rq);
+            }
+            for tag in 0..self.in_flight.len() {
+                if let Some(rq) = self.in_flight.take_any(tag) {
+                    handler.lost(rq);
+                }
+            }
+            let line = self.line.lock().socket.take();
+            drop(line);
+            drop(socket);
+            handler.link_released();
         }
     }
 
-    /// The receiver thread: hands replies over until the link dies, then gives back what is left.
-    pub(crate) fn receive(&self, handler: ArcBorrow<'_, T>) {
-        let end = receive::run(
-            &self.socket,
-            &self.board,
-            &self.pulse,
-            &self.in_flight,
-            handler,
-        );
-        self.break_off(fmt!("{}", Plain(end)));
-        handler.link_down();
-        self.transmit.close();
-        // Nothing is put into the table any more.
-        for tag in 0..self.in_flight.len() {
-            if let Some(rq) = self.in_flight.take_any(tag) {
-                handler.lost(rq);
+    fn wait_for_connection(&self) -> Option<Arc<Socket>> {
+        let mut line = self.line.lock();
+        loop {
+            if let Some(socket) = &line.socket {
+                return Some(socket.clone());
             }
+            if line.ended {
+                return None;
+            }
+            // Interruptible, so that an idle thread does not count as blocked; it gets no signals.
+            let _ = self.changed.wait_interruptible(&mut line);
+        }
+    }
+
+    /// Waits until no packet refers to the pages of the requests that were on the connection: they
+    /// may be given to somebody else as soon as the requests end.
+    fn drain(&self, socket: &Socket) {
+        let started = clock::now_ms();
+        while !socket.is_drained() {
+            if clock::now_ms().saturating_sub(started) >= DRAIN_LIMIT_MS {
+                pr_warn!(
+                    "{}: packets of the lost connection are still queued at a network device; \
+                     going on\n",
+                    &*self.peer
+                );
+                return;
+            }
+            fsleep(Delta::from_millis(2));
         }
     }
 }
 
 impl<T: Handler> WatchedLink for Link<T> {
     fn gateway(&self) -> &SocketAddr {
-        &self.gateway
+        self.peer.address()
     }
 
     fn is_broken(&self) -> bool {
-        self.broken.load(Relaxed)
+        !self.is_usable()
     }
 
     fn awaited_id(&self, tag: u16) -> Option<u32> {

@@ -18,6 +18,7 @@ mod errname;
 mod fifo;
 mod frame;
 mod link;
+mod peer;
 mod pulse;
 mod receive;
 mod transmit;
@@ -33,3 +34,4 @@ pub(crate) use link::{
     Handler,
     Link, //
 };
+pub(crate) use peer::Peer;

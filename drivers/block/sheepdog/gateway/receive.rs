@@ -30,6 +30,7 @@ use crate::{
     volume::{
         Incoming,
         Lie,
+        Loss,
         WireId, //
     }, //
 };
@@ -58,26 +59,28 @@ impl fmt::Display for End {
     }
 }
 
-impl From<Error> for End {
-    fn from(error: Error) -> Self {
-        Self::Socket(error)
+impl End {
+    /// What it means for the connections of the mapping.
+    pub(super) fn loss(&self) -> Loss {
+        match self {
+            Self::Socket(_) => Loss::Broken,
+            Self::Unasked(_) | Self::Lie(_) => Loss::Lied,
+        }
     }
 }
 
-/// Reads replies until the link is of no more use.
+/// Reads replies until the connection is of no more use. Why, and the request whose reply came in
+/// part.
 pub(super) fn run<T: Handler>(
     socket: &Socket,
     board: &Board,
     pulse: &Pulse,
     in_flight: &Slots<Request<T>>,
     handler: ArcBorrow<'_, T>,
-) -> End {
-    let mut chunk = match Chunk::new() {
-        Ok(chunk) => chunk,
-        Err(error) => return End::Socket(error),
-    };
+    chunk: &mut Chunk,
+) -> (End, Option<Request<T>>) {
     loop {
-        if let Err(end) = next(socket, board, pulse, in_flight, handler, &mut chunk) {
+        if let Err(end) = next(socket, board, pulse, in_flight, handler, chunk) {
             return end;
         }
     }
@@ -90,18 +93,22 @@ fn next<T: Handler>(
     in_flight: &Slots<Request<T>>,
     handler: ArcBorrow<'_, T>,
     chunk: &mut Chunk,
-) -> Result<(), End> {
+) -> Result<(), (End, Option<Request<T>>)> {
     let mut header = [0; HEADER_LEN];
-    socket.recv_bytes(&mut header)?;
+    if let Err(error) = socket.recv_bytes(&mut header) {
+        return Err((End::Socket(error), None));
+    }
     pulse.beat();
     let header = ResponseHeader::from_bytes(&header);
     let unasked = End::Unasked(header.id);
     let tag = match WireId::from_raw(header.id) {
         Some(id) => id.tag(),
-        None => return Err(unasked),
+        None => return Err((unasked, None)),
     };
     // From here on the request is ours alone: nobody can end it while its pages are filled.
-    let rq = in_flight.take(usize::from(tag), header.id).ok_or(unasked)?;
+    let Some(rq) = in_flight.take(usize::from(tag), header.id) else {
+        return Err((unasked, None));
+    };
     pulse.reads_for(tag);
     let read = match T::classify(&rq, &header) {
         Ok(reply) => match reply.payload {
@@ -120,10 +127,7 @@ fn next<T: Handler>(
             board.received(len_bytes, !header.result.is_success());
             handler.replied(rq, &header, outcome);
         }
-        Err(end) => {
-            handler.lost(rq);
-            return Err(end);
-        }
+        Err(end) => return Err((end, Some(rq))),
     }
     Ok(())
 }

@@ -17,7 +17,8 @@ use crate::{
     sys::clock,
     volume::{
         Extent,
-        Step, //
+        Step,
+        Why, //
     }, //
 };
 use kernel::{
@@ -116,9 +117,15 @@ impl Board {
         self.note(tag, Record::new(Place::Sent, step, extent));
     }
 
-    /// It waits for another request to create the object.
-    pub(crate) fn waits(&self, tag: u16, extent: &Extent) {
-        self.note(tag, Record::new(Place::Waiting, Step::Write, extent));
+    /// It waits for something else than a reply; `step` is what was sent last.
+    pub(crate) fn waits(&self, tag: u16, why: Why, step: Step, extent: &Extent) {
+        let place = match why {
+            Why::Creation => Place::Creation,
+            Why::Gateway => Place::Gateway,
+            Why::Fence => Place::Fence,
+            Why::Cluster { .. } => Place::Cluster,
+        };
+        self.note(tag, Record::new(place, step, extent));
     }
 
     /// It is about to end.

@@ -56,7 +56,7 @@ pub(crate) trait WatchedLink {
     /// The sheep at the other end.
     fn gateway(&self) -> &SocketAddr;
 
-    /// Whether the link is of no more use.
+    /// Whether the link has no connection that is of any use.
     fn is_broken(&self) -> bool;
 
     /// The id under which the request with this tag waits for a reply.
@@ -155,9 +155,17 @@ fn show_request<W: Watched>(
         clock::ms_since(since)
     );
     match (record.place, id) {
-        (Place::Waiting, _) => {
+        (Place::Creation, _) => {
             seq_print!(out, "waiting for the CREATE of object {}\n", record.idx);
         }
+        (Place::Gateway, _) => seq_print!(out, "waiting for a gateway\n"),
+        (Place::Fence, _) => {
+            seq_print!(
+                out,
+                "waiting for an old request that may still be executed\n"
+            );
+        }
+        (Place::Cluster, _) => seq_print!(out, "to be sent again, the cluster was not able\n"),
         (Place::Sending, _) => seq_print!(out, "sending\n"),
         (Place::Sent, Some(_)) => seq_print!(out, "awaiting reply\n"),
         // The receiver has taken it out of the link's table.

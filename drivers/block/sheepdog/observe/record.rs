@@ -21,7 +21,13 @@ pub(super) enum Place {
     /// The cluster has it, or the socket.
     Sent,
     /// Another request makes the object that it wants to write to.
-    Waiting,
+    Creation,
+    /// There is no gateway.
+    Gateway,
+    /// What was lost with an old connection may still be executed.
+    Fence,
+    /// The cluster could not serve it: it will be sent again.
+    Cluster,
 }
 
 /// A kind of [`Step`], without the parent.
@@ -47,7 +53,7 @@ pub(super) struct Record {
     pub(super) len_sectors: u32,
 }
 
-const PLACE_BITS: u32 = 2;
+const PLACE_BITS: u32 = 3;
 const KIND_BITS: u32 = 3;
 const IDX_BITS: u32 = MAX_OBJECTS.ilog2();
 const OFFSET_BITS: u32 = MAX_BLOCK_SIZE_SHIFT as u32 - 9;
@@ -73,7 +79,10 @@ impl Place {
         match self {
             Self::Sending => 1,
             Self::Sent => 2,
-            Self::Waiting => 3,
+            Self::Creation => 3,
+            Self::Gateway => 4,
+            Self::Fence => 5,
+            Self::Cluster => 6,
         }
     }
 }
@@ -111,7 +120,10 @@ impl Record {
         let place = match word & PLACE_MASK {
             1 => Place::Sending,
             2 => Place::Sent,
-            3 => Place::Waiting,
+            3 => Place::Creation,
+            4 => Place::Gateway,
+            5 => Place::Fence,
+            6 => Place::Cluster,
             _ => return None,
         };
         let kind = match field(word, KIND_AT, KIND_BITS) {

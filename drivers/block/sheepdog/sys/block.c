@@ -46,6 +46,26 @@ int sheepdog_disk_claim(struct gendisk *disk)
 	return ret;
 }
 
+/* A reference that keeps the structure, not the disk. */
+struct gendisk *sheepdog_disk_get(struct gendisk *disk)
+{
+	get_device(disk_to_dev(disk));
+	return disk;
+}
+
+void sheepdog_disk_put(struct gendisk *disk)
+{
+	put_device(disk_to_dev(disk));
+}
+
+/* Tells udev and whoever listens of a change, with a variable "NAME=value". */
+void sheepdog_disk_announce(struct gendisk *disk, const char *variable)
+{
+	char *envp[] = { (char *)variable, NULL };
+
+	kobject_uevent_env(&disk_to_dev(disk)->kobj, KOBJ_CHANGE, envp);
+}
+
 /* The block layer's codes are macros with casts, which the kernel's bindings leave out. */
 blk_status_t sheepdog_status(unsigned int status)
 {

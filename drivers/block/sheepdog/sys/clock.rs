@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The tick counter: a point in time that costs one load.
+//! Time: the tick counter, a point in time that costs one load, and milliseconds.
 //!
 //! C header: [`include/linux/jiffies.h`](srctree/include/linux/jiffies.h)
 
@@ -28,4 +28,10 @@ pub(crate) fn ms_since(then: Jiffies) -> u32 {
     }
     // SAFETY: A calculation.
     unsafe { ffi::sheepdog_jiffies_to_ms(ticks) }
+}
+
+/// Milliseconds since boot, without those of suspension.
+pub(crate) fn now_ms() -> u64 {
+    // SAFETY: Reads a clock.
+    unsafe { ffi::sheepdog_now_ms() }
 }

@@ -19,6 +19,8 @@ macro_rules! errors {
 }
 
 errors! {
+    /// `ECONNREFUSED`: nobody listens there.
+    connection_refused = ECONNREFUSED;
     /// `ECONNRESET`: the peer closed or reset the connection.
     connection_reset = ECONNRESET;
     /// `ENAMETOOLONG`.

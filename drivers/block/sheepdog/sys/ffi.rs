@@ -44,6 +44,9 @@ extern "C" {
         queuedata: *mut c_void,
     ) -> *mut bindings::gendisk;
     pub(super) fn sheepdog_disk_claim(disk: *mut bindings::gendisk) -> c_int;
+    pub(super) fn sheepdog_disk_get(disk: *mut bindings::gendisk) -> *mut bindings::gendisk;
+    pub(super) fn sheepdog_disk_put(disk: *mut bindings::gendisk);
+    pub(super) fn sheepdog_disk_announce(disk: *mut bindings::gendisk, variable: *const c_char);
     pub(super) fn sheepdog_status(status: c_uint) -> bindings::blk_status_t;
     pub(super) fn sheepdog_rq_zero(rq: *mut bindings::request);
     pub(super) fn sheepdog_cursor_init(cursor: *mut RawCursor, rq: *mut bindings::request);
@@ -64,6 +67,13 @@ extern "C" {
         timeout_ms: c_uint,
     ) -> c_int;
     pub(super) fn sheepdog_sock_set_timeouts(sock: *mut bindings::socket, timeout_ms: c_uint);
+    pub(super) fn sheepdog_sock_keepalive(
+        sock: *mut bindings::socket,
+        interval_s: c_uint,
+        count: c_uint,
+        timeout_ms: c_uint,
+    );
+    pub(super) fn sheepdog_sock_is_drained(sock: *mut bindings::socket) -> bool;
     pub(super) fn sheepdog_sock_send(
         sock: *mut bindings::socket,
         bvecs: *mut bindings::bio_vec,
@@ -112,4 +122,5 @@ extern "C" {
     pub(super) fn sheepdog_thread_stop(task: *mut bindings::task_struct) -> c_int;
     pub(super) fn sheepdog_log_allowed() -> bool;
     pub(super) fn sheepdog_jiffies_to_ms(ticks: c_ulong) -> c_uint;
+    pub(super) fn sheepdog_now_ms() -> u64;
 }

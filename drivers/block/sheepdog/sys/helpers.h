@@ -44,6 +44,9 @@ struct sheepdog_table {
 struct gendisk *sheepdog_disk_alloc(struct blk_mq_tag_set *set, struct queue_limits *lim,
 				    void *queuedata);
 int sheepdog_disk_claim(struct gendisk *disk);
+struct gendisk *sheepdog_disk_get(struct gendisk *disk);
+void sheepdog_disk_put(struct gendisk *disk);
+void sheepdog_disk_announce(struct gendisk *disk, const char *variable);
 blk_status_t sheepdog_status(unsigned int status);
 void sheepdog_rq_zero(struct request *rq);
 void sheepdog_cursor_init(struct sheepdog_cursor *cursor, struct request *rq);
@@ -56,6 +59,9 @@ struct socket *sheepdog_sock_create(bool ipv6);
 int sheepdog_sock_connect(struct socket *sock, bool ipv6, const u8 *address, u16 port,
 			  unsigned int timeout_ms);
 void sheepdog_sock_set_timeouts(struct socket *sock, unsigned int timeout_ms);
+void sheepdog_sock_keepalive(struct socket *sock, unsigned int interval_s, unsigned int count,
+			     unsigned int timeout_ms);
+bool sheepdog_sock_is_drained(struct socket *sock);
 ssize_t sheepdog_sock_send(struct socket *sock, struct bio_vec *bvecs, unsigned int nr,
 			   size_t skip, size_t len, unsigned int flags);
 ssize_t sheepdog_sock_recv(struct socket *sock, struct bio_vec *bvecs, unsigned int nr,
@@ -78,5 +84,6 @@ struct task_struct *sheepdog_thread_create(int (*body)(void *), void *data, cons
 int sheepdog_thread_stop(struct task_struct *task);
 bool sheepdog_log_allowed(void);
 unsigned int sheepdog_jiffies_to_ms(unsigned long ticks);
+u64 sheepdog_now_ms(void);
 
 #endif

@@ -73,6 +73,29 @@ void sheepdog_sock_set_timeouts(struct socket *sock, unsigned int timeout_ms)
 	WRITE_ONCE(sock->sk->sk_rcvtimeo, timeo);
 }
 
+/*
+ * How a peer is found out that has gone without a word: probes while nothing is sent, and a limit for
+ * what is sent and not acknowledged. Both end the connection.
+ */
+void sheepdog_sock_keepalive(struct socket *sock, unsigned int interval_s, unsigned int count,
+			     unsigned int timeout_ms)
+{
+	tcp_sock_set_keepidle(sock->sk, interval_s);
+	tcp_sock_set_keepintvl(sock->sk, interval_s);
+	tcp_sock_set_keepcnt(sock->sk, count);
+	sock_set_keepalive(sock->sk);
+	tcp_sock_set_user_timeout(sock->sk, timeout_ms);
+}
+
+/*
+ * Whether nothing below the socket refers to what was sent any more: after an abort, packets may
+ * still be queued at a device, with references to the pages that were handed over.
+ */
+bool sheepdog_sock_is_drained(struct socket *sock)
+{
+	return !sk_wmem_alloc_get(sock->sk);
+}
+
 /* Sends len bytes of the described data from its byte skip on; how many went, or an errno. */
 ssize_t sheepdog_sock_send(struct socket *sock, struct bio_vec *bvecs, unsigned int nr,
 			   size_t skip, size_t len, unsigned int flags)

@@ -101,6 +101,23 @@ impl Socket {
         unsafe { ffi::sheepdog_sock_set_timeouts(self.raw.as_ptr(), 0) };
     }
 
+    /// Lets the network find out that the peer has gone: probes when nothing was heard for
+    /// `interval_s` seconds, at most `count` of them without an answer; and at most `timeout_ms`
+    /// for what was sent to be acknowledged. Then waits end with `ETIMEDOUT`.
+    pub(crate) fn keep_alive(&self, interval_s: u32, count: u32, timeout_ms: u32) {
+        // SAFETY: A live socket.
+        unsafe {
+            ffi::sheepdog_sock_keepalive(self.raw.as_ptr(), interval_s, count, timeout_ms);
+        }
+    }
+
+    /// Whether nothing that was sent is referred to any more by the network stack of this host. To
+    /// be asked after [`Self::abort`], when nobody sends.
+    pub(crate) fn is_drained(&self) -> bool {
+        // SAFETY: A live socket.
+        unsafe { ffi::sheepdog_sock_is_drained(self.raw.as_ptr()) }
+    }
+
     /// Sends what `chunk` describes from byte `skip` on; how many bytes went.
     pub(crate) fn send(&self, chunk: &mut Chunk, skip: usize, flags: SendFlags) -> Result<usize> {
         let len = chunk.len().checked_sub(skip).ok_or(EINVAL)?;

@@ -4,6 +4,8 @@
  */
 #include <linux/jiffies.h>
 #include <linux/kthread.h>
+#include <linux/ktime.h>
+#include <linux/math64.h>
 #include <linux/ratelimit.h>
 #include <linux/sched/mm.h>
 
@@ -50,4 +52,10 @@ bool sheepdog_log_allowed(void)
 unsigned int sheepdog_jiffies_to_ms(unsigned long ticks)
 {
 	return jiffies_to_msecs(ticks);
+}
+
+/* Monotonic; stands still while the machine is suspended. */
+u64 sheepdog_now_ms(void)
+{
+	return div_u64(ktime_get_ns(), NSEC_PER_MSEC);
 }

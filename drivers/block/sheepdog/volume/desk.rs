@@ -20,7 +20,6 @@ use core::ops::DerefMut;
 use super::plan;
 use super::session::Errand;
 use super::session::Limits;
-use super::session::Loss;
 use super::Admission;
 use super::Begin;
 use super::Creations;
@@ -49,16 +48,16 @@ pub enum Verdict {
     Zeroes,
     /// Send this step.
     Send(Step),
-    /// Wait at the desk. The caller puts the request where it finds it by its ticket, before it
-    /// drops the lock.
-    Wait,
+    /// Wait at the desk, for this. The caller puts the request where it finds it by its ticket,
+    /// before it drops the lock.
+    Wait(Why),
     /// Fail.
     Fail(Failure),
 }
 
 /// Why a request waits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum Why {
+pub enum Why {
     /// For the creator of its object.
     Creation,
     /// For a gateway.
@@ -66,7 +65,10 @@ enum Why {
     /// For a zombie to be dead.
     Fence,
     /// Until this time, for the cluster to be able to serve it.
-    Cluster { due_ms: u64 },
+    Cluster {
+        /// The time.
+        due_ms: u64,
+    },
 }
 
 /// The place of one ticket at the desk. All its content is this room's business.
@@ -183,10 +185,7 @@ where
         if self.io_timeout_ms.is_some_and(|limit| age_ms >= limit) {
             return Verdict::Fail(Failure::Timeout);
         }
-        let overdue_ms = match self.io_timeout_ms {
-            Some(limit) => now_ms.saturating_add(u64::from(limit.saturating_sub(age_ms))),
-            None => u64::MAX,
-        };
+        let overdue_ms = self.overdue_ms((now_ms, age_ms));
         match self.session.admission() {
             Admission::Send => {}
             Admission::Wait => return self.wait(ticket, Why::Gateway, overdue_ms),
@@ -248,6 +247,25 @@ where
         self.decide(ticket, work, entry, (now_ms, age_ms))
     }
 
+    /// The request could not be given to its link, so nothing of it was sent. `usable` says whether
+    /// the link takes requests again by now, looked at under this lock. If it does not, its loss is
+    /// still to be told, and the request waits for what comes after that.
+    pub fn turned_away(
+        &mut self,
+        ticket: u32,
+        work: &mut Work,
+        entry: Entry,
+        times: (u64, u32),
+        usable: bool,
+    ) -> Verdict {
+        work.step = None;
+        if usable || self.session.admission() != Admission::Send {
+            return self.decide(ticket, work, entry, times);
+        }
+        let overdue_ms = self.overdue_ms(times);
+        self.wait(ticket, Why::Gateway, overdue_ms)
+    }
+
     /// The cluster could not serve the request now ([`Failure::is_passing`]): it is sent again
     /// later.
     pub fn postpone(
@@ -265,10 +283,7 @@ where
         let pause = FIRST_RETRY_MS << work.retries.min(16);
         work.retries = work.retries.saturating_add(1);
         let due_ms = now_ms.saturating_add(pause.min(LONGEST_RETRY_MS));
-        let overdue_ms = match self.io_timeout_ms {
-            Some(limit) => now_ms.saturating_add(u64::from(limit.saturating_sub(age_ms))),
-            None => u64::MAX,
-        };
+        let overdue_ms = self.overdue_ms((now_ms, age_ms));
         self.wait(ticket, Why::Cluster { due_ms }, overdue_ms)
     }
 
@@ -350,9 +365,10 @@ where
                 None | Some(Why::Creation) => false,
                 Some(_) if seat.overdue_ms <= walk.now_ms => true,
                 Some(Why::Gateway) => admission != Admission::Wait,
+                // Without a gateway, too, or nobody would call it when there is one: then it waits
+                // for that.
                 Some(Why::Fence) => match admission {
-                    Admission::Send => walk.fences_fell,
-                    Admission::Wait => false,
+                    Admission::Send | Admission::Wait => walk.fences_fell,
                     Admission::TimedOut | Admission::Closed => true,
                 },
                 Some(Why::Cluster { due_ms }) => match admission {
@@ -367,6 +383,13 @@ where
         }
     }
 
+    /// When the guest's patience ends, `u64::MAX` for never.
+    fn overdue_ms(&self, (now_ms, age_ms): (u64, u32)) -> u64 {
+        self.io_timeout_ms.map_or(u64::MAX, |limit| {
+            now_ms.saturating_add(u64::from(limit.saturating_sub(age_ms)))
+        })
+    }
+
     fn wait(&mut self, ticket: u32, why: Why, overdue_ms: u64) -> Verdict {
         let seat = usize::try_from(ticket).ok();
         let Some(seat) = seat.and_then(|ticket| self.seats.get_mut(ticket)) else {
@@ -377,7 +400,7 @@ where
             overdue_ms,
         };
         self.waiting = self.waiting.saturating_add(1);
-        Verdict::Wait
+        Verdict::Wait(why)
     }
 
     fn stand_up(&mut self, ticket: u32) {

@@ -65,6 +65,7 @@ pub use desk::Desk;
 pub use desk::Seat;
 pub use desk::Verdict;
 pub use desk::Walk;
+pub use desk::Why;
 pub use disk_name::DiskName;
 pub use entry::BadEntry;
 pub use entry::Entry;

@@ -306,7 +306,9 @@ fn inode_failure(result: SdResult) -> Setback {
 fn failed(result: SdResult) -> Setback {
     match Failure::from_result(result) {
         _ if result == SdResult::WAIT_FOR_FORMAT => Setback::Final(Refusal::NotFormatted),
-        Failure::Unavailable(result) | Failure::Leaving(result) => Setback::Passing(Refusal::Unavailable(result)),
+        Failure::Unavailable(result) | Failure::Leaving(result) => {
+            Setback::Passing(Refusal::Unavailable(result))
+        }
         failure => Setback::Final(Refusal::Failed(failure)),
     }
 }

@@ -134,10 +134,47 @@ impl<T: Operations> Disk<T> {
         to_result(unsafe { ffi::sheepdog_disk_claim(self.raw.as_ptr()) })
     }
 
+    /// Somebody who can tell of changes of the disk.
+    pub(crate) fn announcer(&self) -> Announcer {
+        // SAFETY: A live disk; the helper takes a reference.
+        unsafe { ffi::sheepdog_disk_get(self.raw.as_ptr()) };
+        // INVARIANT: Taken above.
+        Announcer { raw: self.raw }
+    }
+
     /// Tells file systems on the disk that it is gone: they stop writing to it.
     pub(crate) fn mark_dead(&self) {
         // SAFETY: A live disk.
         unsafe { bindings::blk_mark_disk_dead(self.raw.as_ptr()) };
+    }
+}
+
+/// Somebody who can tell of changes of a disk, also when that has been removed: then nobody hears.
+///
+/// # Invariants
+///
+/// `raw` is a disk of which this holds a reference.
+pub(crate) struct Announcer {
+    raw: NonNull<bindings::gendisk>,
+}
+
+// SAFETY: A reference that any thread may use and give up.
+unsafe impl Send for Announcer {}
+// SAFETY: As above; the kernel locks what it changes.
+unsafe impl Sync for Announcer {}
+
+impl Announcer {
+    /// Sends a change event with the variable `NAME=value`. Allocates; does nothing if it cannot.
+    pub(crate) fn announce(&self, variable: &CStr) {
+        // SAFETY: A disk that is kept by our reference; the text is copied.
+        unsafe { ffi::sheepdog_disk_announce(self.raw.as_ptr(), variable.as_char_ptr()) };
+    }
+}
+
+impl Drop for Announcer {
+    fn drop(&mut self) {
+        // SAFETY: Our reference.
+        unsafe { ffi::sheepdog_disk_put(self.raw.as_ptr()) };
     }
 }
 

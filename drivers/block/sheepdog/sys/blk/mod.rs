@@ -20,6 +20,9 @@ pub(crate) use cursor::{
     Chunk,
     Cursor, //
 };
+// The disks of samples have nothing to tell.
+#[cfg(not(sheepdog_samples))]
+pub(crate) use disk::Announcer;
 pub(crate) use disk::{
     Disk,
     Limits, //

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The thread that keeps a mapping connected and calls those who wait at its desk.
+//!
+//! What is to be done, and when, is decided by [`volume::Desk`](crate::volume::Desk); this does it:
+//! connect, ask the gateway whether it has the VDI, give the connections to the links, let time pass,
+//! say in the log and to udev what happens. It allocates nothing but sockets, and those from the
+//! reserve: what waits for it may be what frees memory.
+
+use super::Device;
+use crate::{
+    gateway::{
+        call,
+        read_payload,
+        Errname, //
+    },
+    sys::{
+        clock,
+        errno,
+        log::Plain,
+        memalloc::Scope,
+        socket::Socket, //
+    },
+    volume::{
+        probe,
+        Admission,
+        Errand,
+        Found,
+        Loss,
+        Setback,
+        Unfit, //
+    }, //
+};
+use core::net::SocketAddr;
+use kernel::{
+    fmt,
+    prelude::*,
+    sync::Arc,
+    time::msecs_to_jiffies, //
+};
+
+/// No attempt is given less: a limit that is nearly over must not fail what would succeed.
+const SHORTEST_ATTEMPT_MS: u64 = 100;
+/// With one probe per third of the reply timeout, three unanswered ones end an idle connection.
+const KEEPALIVE_PROBES: u32 = 3;
+
+/// Why a gateway is of no use now.
+enum Trouble {
+    Network(Error),
+    Unfit(Unfit),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Self::Network(error)
+    }
+}
+
+impl From<Unfit> for Trouble {
+    fn from(unfit: Unfit) -> Self {
+        Self::Unfit(unfit)
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(error) => f.write_fmt(fmt!("{}", Plain(Errname(*error)))),
+            Self::Unfit(unfit) => f.write_fmt(fmt!("{}", Plain(unfit))),
+        }
+    }
+}
+
+impl Trouble {
+    /// What it tells of what ran there before.
+    fn setback(&self) -> Setback {
+        match self {
+            Self::Network(error) if *error == errno::connection_refused() => Setback::Answered,
+            Self::Network(_) => Setback::Silent,
+            Self::Unfit(_) => Setback::Answered,
+        }
+    }
+}
+
+/// Sets a connection of a link up, once it is made.
+pub(super) fn prepare(socket: &Socket, reply_timeout_ms: u32) {
+    let interval_s = (reply_timeout_ms / 1000 / KEEPALIVE_PROBES).max(1);
+    // The gateway is doubted, and probed, long before.
+    socket.keep_alive(
+        interval_s,
+        KEEPALIVE_PROBES,
+        reply_timeout_ms.saturating_mul(2),
+    );
+    socket.wait_forever();
+}
+
+/// The body of the thread; ends when the device is shut.
+pub(super) fn run(device: &Device) {
+    // A place for every connection, so that none has to be found when memory is short.
+    let Ok(mut sockets) = KVec::with_capacity(device.links.len(), GFP_KERNEL) else {
+        pr_err!("{}: no memory to reconnect with\n", &*device.name);
+        return device.shut();
+    };
+    let mut announced = Admission::Send;
+    loop {
+        match next_errand(device, &mut announced) {
+            Errand::Connect {
+                gateway,
+                attempt,
+                until_ms,
+            } => connect(device, gateway, attempt, until_ms, &mut sockets),
+            Errand::Probe { gateway } => doubt(device, gateway),
+            Errand::None | Errand::Sleep(_) => {}
+            Errand::End => break,
+        }
+    }
+    // Who sat down before it was closed.
+    call_all(device);
+}
+
+/// Waits until there is something to do for the connections; meanwhile calls who can go on.
+fn next_errand(device: &Device, announced: &mut Admission) -> Errand {
+    loop {
+        if device.at_desk(|room| room.desk.session_mut().gives_up(clock::now_ms())) {
+            pr_err!(
+                "{}: no gateway for {} ms (io_timeout_ms): requests fail until one is back\n",
+                &*device.name,
+                device.tuning.io_timeout_ms
+            );
+        }
+        call_all(device);
+        announce(device, announced);
+        let mut room = device.room.lock();
+        if room.desk.session().admission() != *announced {
+            continue;
+        }
+        let now_ms = clock::now_ms();
+        match room.desk.errand(now_ms) {
+            // Interruptible, so that an idle thread does not count as blocked; it gets no signals.
+            Errand::None => {
+                let _ = device.stir.wait_interruptible(&mut room);
+            }
+            Errand::Sleep(until_ms) => {
+                let left_ms = until_ms.saturating_sub(now_ms).clamp(1, 3_600_000) as u32;
+                let _ = device
+                    .stir
+                    .wait_interruptible_timeout(&mut room, msecs_to_jiffies(left_ms));
+            }
+            errand => return errand,
+        }
+    }
+}
+
+/// Decides everybody anew who can go on, or must fail.
+fn call_all(device: &Device) {
+    let mut walk = device.at_desk(|room| room.desk.walk(clock::now_ms()));
+    loop {
+        let next = device.at_desk(|room| {
+            let ticket = room.desk.pop(&mut walk)?;
+            Some(room.parked.get_mut(ticket as usize).and_then(Option::take))
+        });
+        match next {
+            Some(Some(rq)) => device.decide(rq),
+            // A seat without a request: there is none.
+            Some(None) => {}
+            None => return,
+        }
+    }
+}
+
+/// Tells udev when it is another state.
+fn announce(device: &Device, announced: &mut Admission) {
+    let now = device.at_desk(|room| room.desk.session().admission());
+    if now == *announced {
+        return;
+    }
+    *announced = now;
+    let variable = match now {
+        Admission::Send => c"SHEEPDOG_STATE=live",
+        Admission::Wait => c"SHEEPDOG_STATE=reconnecting",
+        Admission::TimedOut => c"SHEEPDOG_STATE=failing",
+        Admission::Closed => return,
+    };
+    if let Some(announcer) = &*device.announcer.lock() {
+        announcer.announce(variable);
+    }
+}
+
+fn connect(
+    device: &Device,
+    gateway: u32,
+    attempt: u32,
+    until_ms: Option<u64>,
+    sockets: &mut KVec<Arc<Socket>>,
+) {
+    let started_ms = clock::now_ms();
+    let mut limit_ms = u64::from(device.tuning.connect_timeout_ms);
+    if let Some(until_ms) = until_ms {
+        limit_ms = limit_ms.min(until_ms.saturating_sub(started_ms));
+    }
+    let limit_ms = limit_ms.max(SHORTEST_ATTEMPT_MS) as u32;
+    let address = device.peer.gateway(gateway);
+    let found = connect_all(device, address, limit_ms, sockets);
+    device.dialer.done();
+    match found {
+        Ok(found) => {
+            resume(device, gateway, attempt, sockets);
+            if found == Found::Snapshot {
+                pr_err!(
+                    "{}: the VDI was snapshotted by another client: writes fail; unmap and map it \
+                     again\n",
+                    &*device.peer
+                );
+            }
+        }
+        Err(trouble) => {
+            let (next_ms, waiting) = device.at_desk(|room| {
+                let now_ms = clock::now_ms();
+                let session = room.desk.session_mut();
+                session.failed(trouble.setback(), now_ms);
+                (session.pause_ms(now_ms), room.desk.waiting())
+            });
+            pr_warn!(
+                "{}: {}: attempt {} failed: {}; next in {} s, {} requests waiting\n",
+                &*device.name,
+                Plain(address),
+                attempt,
+                trouble,
+                next_ms.div_ceil(1000),
+                waiting
+            );
+        }
+    }
+    sockets.clear();
+}
+
+/// Makes a connection for each link, and asks on the first whether the VDI is there.
+fn connect_all(
+    device: &Device,
+    address: &SocketAddr,
+    limit_ms: u32,
+    sockets: &mut KVec<Arc<Socket>>,
+) -> Result<Found, Trouble> {
+    let _scope = Scope::reserves();
+    let socket = device.dialer.connect(address, limit_ms)?;
+    let found = ask(device, &socket)?;
+    prepare(&socket, device.tuning.reply_timeout_ms);
+    sockets
+        .push_within_capacity(socket)
+        .map_err(|_| Trouble::Network(ENOMEM))?;
+    for _ in 1..device.links.len() {
+        let socket = device.dialer.connect(address, limit_ms)?;
+        prepare(&socket, device.tuning.reply_timeout_ms);
+        sockets
+            .push_within_capacity(socket)
+            .map_err(|_| Trouble::Network(ENOMEM))?;
+    }
+    Ok(found)
+}
+
+/// Asks a gateway whether it has the VDI.
+fn ask(device: &Device, socket: &Socket) -> Result<Found, Trouble> {
+    let header = call(socket, &probe::request(&device.geometry, 1), &[])?;
+    probe::announced(&header)?;
+    let mut answer = [0; probe::ANSWER_LEN];
+    read_payload(socket, &mut answer)?;
+    Ok(probe::found(&device.identity, &answer)?)
+}
+
+/// Gives the connections to the links and sends what has waited.
+fn resume(device: &Device, gateway: u32, attempt: u32, sockets: &mut KVec<Arc<Socket>>) {
+    let links = device.links.len() as u32;
+    if !device.at_desk(|room| room.desk.session_mut().connected(links)) {
+        return;
+    }
+    device.peer.turn_to(gateway);
+    for (link, socket) in device.links.iter().zip(sockets.iter()) {
+        link.attach(socket.clone());
+    }
+    let (outage_ms, waiting, up) = device.at_desk(|room| {
+        let now_ms = clock::now_ms();
+        let outage_ms = room.desk.session().outage_ms(now_ms);
+        let up = room.desk.up(now_ms);
+        (outage_ms, room.desk.waiting(), up)
+    });
+    if up.is_some() {
+        pr_info!(
+            "{}: connected again after {} ms, attempt {}; {} requests go on\n",
+            &*device.peer,
+            outage_ms,
+            attempt,
+            waiting
+        );
+    }
+}
+
+/// Finds out whether a silent gateway still answers, and gives it up if not.
+fn doubt(device: &Device, gateway: u32) {
+    let address = device.peer.gateway(gateway);
+    let asked = {
+        let _scope = Scope::reserves();
+        device
+            .dialer
+            .connect(address, device.tuning.connect_timeout_ms)
+            .map_err(Trouble::from)
+            .and_then(|socket| ask(device, &socket))
+    };
+    device.dialer.done();
+    let (loss, trouble) = match asked {
+        // That it cannot serve now is an answer, too.
+        Ok(_) | Err(Trouble::Unfit(Unfit::Result(_))) => {
+            return device.at_desk(|room| room.desk.session_mut().alive());
+        }
+        Err(trouble @ Trouble::Network(_)) => (Loss::Broken, trouble),
+        Err(trouble @ Trouble::Unfit(_)) => (Loss::Lied, trouble),
+    };
+    device.at_desk(|room| room.desk.session_mut().alive());
+    if let Some(link) = device.links.first() {
+        link.break_off(
+            loss,
+            fmt!(
+                "no reply for {} ms, and none to a probe: {}",
+                link.silent_ms(),
+                trouble
+            ),
+        );
+    }
+}
