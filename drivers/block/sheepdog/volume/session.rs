@@ -205,13 +205,13 @@ impl Session {
             State::Up => {
                 self.since_ms = now_ms;
                 self.heard = false;
+                if now_ms.saturating_sub(self.up_ms) >= FLAP_MS {
+                    self.attempts = 0;
+                }
             }
             // Nothing was sent, and the outage goes on.
             State::Attaching => {}
             _ => return false,
-        }
-        if now_ms.saturating_sub(self.up_ms) >= FLAP_MS {
-            self.attempts = 0;
         }
         self.state = State::Draining;
         self.suspected = false;
@@ -470,6 +470,10 @@ mod tests {
         // This one has lasted.
         lose(&mut session, Loss::Broken, 20_000);
         assert_eq!(session.errand(20_000), connect(0, 1));
+        // Lost before it was up, however long the last one was up.
+        assert!(session.connected(2));
+        lose(&mut session, Loss::Broken, 20_000);
+        assert_eq!(session.errand(20_000), connect(1, 2));
     }
 
     #[test]
