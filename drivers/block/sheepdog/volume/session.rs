@@ -130,6 +130,8 @@ pub struct Session {
     attempts: u32,
     /// Whether the gateway that was in use last has been heard of since.
     heard: bool,
+    /// Whether connections to another one were lost since, before they were all attached.
+    strayed: bool,
     /// Links that have a connection, or have not let go of one.
     attached: u32,
     /// When the session came up.
@@ -153,6 +155,7 @@ impl Session {
             candidate: gateway,
             attempts: 0,
             heard: false,
+            strayed: false,
             attached: links,
             up_ms: now_ms,
             since_ms: now_ms,
@@ -209,8 +212,11 @@ impl Session {
                     self.attempts = 0;
                 }
             }
-            // Nothing was sent, and the outage goes on.
-            State::Attaching => {}
+            // The outage goes on. What was decided before it may have been sent already.
+            State::Attaching => {
+                self.heard = false;
+                self.strayed |= self.candidate != self.gateway;
+            }
             _ => return false,
         }
         self.state = State::Draining;
@@ -301,12 +307,14 @@ impl Session {
             return None;
         }
         let fence_ms = u64::from(self.limits.fence_ms);
-        let fence_ms = if self.heard || self.candidate == self.gateway {
+        let known = self.heard || self.candidate == self.gateway;
+        let fence_ms = if known && !self.strayed {
             fence_ms.min(SHORT_FENCE_MS)
         } else {
             fence_ms
         };
         self.state = State::Up;
+        self.strayed = false;
         self.gateway = self.candidate;
         self.up_ms = now_ms;
         self.failing = false;
@@ -448,6 +456,18 @@ mod tests {
             assert!(session.connected(2));
             assert_eq!(session.up(10_200), Some(fence));
         }
+    }
+
+    #[test]
+    fn a_gateway_that_was_lost_before_it_was_up_is_feared_for_long() {
+        let mut session = session(2, None);
+        lose(&mut session, Loss::Leaving, 10_000);
+        assert_eq!(session.errand(10_000), connect(1, 1));
+        assert!(session.connected(2));
+        lose(&mut session, Loss::Leaving, 10_100);
+        assert_eq!(session.errand(10_100), connect(0, 2));
+        assert!(session.connected(2));
+        assert_eq!(session.up(10_200), Some(40_000));
     }
 
     #[test]
