@@ -7,7 +7,10 @@
 //! because a signal must not tear a frame apart.
 
 use crate::sys::{
-    socket::Socket,
+    socket::{
+        self,
+        Socket, //
+    },
     thread::Thread, //
 };
 use core::net::SocketAddr;
@@ -57,6 +60,9 @@ impl<R: Send + Unpin + 'static> Attempt<R> {
             }),
             GFP_KERNEL,
         )?;
+        if !socket::made_by_our_threads() {
+            return work(&attempt);
+        }
         let shared = attempt.clone();
         let thread = Thread::spawn(name, move || {
             let result = work(&shared);

@@ -27,7 +27,10 @@ use crate::{
             TagSet, //
         },
         clock,
-        socket::Socket, //
+        socket::{
+            Reserve,
+            Socket, //
+        }, //
     },
     volume,
     volume::{
@@ -101,6 +104,8 @@ pub(crate) struct Device {
     pub(crate) peer: Arc<Peer>,
     /// One per hardware queue.
     pub(crate) links: KVec<Arc<Link<Device>>>,
+    /// Of no use before the sockets of the links and after them.
+    _reserve: Reserve,
     pub(crate) tuning: Tuning,
     /// Whether the desk is, as of the last time that the lock of `room` was dropped.
     open: Atomic<bool>,
@@ -137,7 +142,7 @@ impl Device {
         name: CString,
         volume: Volume,
         peer: Arc<Peer>,
-        sockets: KVec<Arc<Socket>>,
+        (sockets, reserve): (KVec<Arc<Socket>>, Reserve),
         tuning: Tuning,
     ) -> Result<Arc<Self>> {
         let mut links = KVec::with_capacity(sockets.len(), GFP_KERNEL)?;
@@ -175,6 +180,7 @@ impl Device {
                 map: volume.map,
                 peer,
                 links,
+                _reserve: reserve,
                 tuning,
                 open: Atomic::new(false),
                 room <- new_spinlock!(Room { desk, parked }),

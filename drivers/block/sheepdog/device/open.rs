@@ -27,7 +27,10 @@ use crate::{
     sys::{
         errno,
         log::Plain,
-        socket::Socket, //
+        socket::{
+            Reserve,
+            Socket, //
+        }, //
     },
     volume::{
         check_map,
@@ -107,11 +110,12 @@ struct Image {
 /// See the configfs attribute `map`. Each gateway that did not help leaves a log line.
 pub(crate) fn open(wish: &Wish, attempt: &Attempt<Arc<Device>>) -> Result<Arc<Device>> {
     let mut last = EINVAL;
+    let mut reserve = Some(Reserve::new()?);
     let peer = Peer::new(&wish.disk, &wish.gateways)?;
     for place in 0..peer.len() {
         peer.turn_to(place);
         let gateway = peer.address();
-        match open_through(wish, &peer, attempt) {
+        match open_through(wish, &peer, &mut reserve, attempt) {
             Ok(device) => return Ok(device),
             Err(Trouble::Final(error)) => return Err(error),
             Err(Trouble::Gateway(error)) => {
@@ -134,6 +138,7 @@ pub(crate) fn open(wish: &Wish, attempt: &Attempt<Arc<Device>>) -> Result<Arc<De
 fn open_through(
     wish: &Wish,
     peer: &Arc<Peer>,
+    reserve: &mut Option<Reserve>,
     attempt: &Attempt<Arc<Device>>,
 ) -> Result<Arc<Device>, Trouble> {
     let gateway = peer.address();
@@ -160,6 +165,13 @@ fn open_through(
         identity,
         map,
     };
+    if socket.is_local() {
+        pr_warn!(
+            "{}: the gateway is on this host: start it with sheepctl guard, or memory pressure can \
+             stop the machine; see sheepctl check\n",
+            &**peer
+        );
+    }
     let mut sockets = KVec::with_capacity(connections as usize, GFP_KERNEL)
         .map_err(|error| Trouble::Final(error.into()))?;
     let mut socket = Some(socket);
@@ -176,7 +188,8 @@ fn open_through(
             .map_err(|error| Trouble::Final(error.into()))?;
     }
     let name = CString::try_from(&*wish.disk).map_err(|error| Trouble::Final(error.into()))?;
-    Device::new(name, volume, peer.clone(), sockets, wish.tuning).map_err(Trouble::Final)
+    let reserve = reserve.take().ok_or(Trouble::Final(EINVAL))?;
+    Device::new(name, volume, peer.clone(), (sockets, reserve), wish.tuning).map_err(Trouble::Final)
 }
 
 fn read_inode(

@@ -17,7 +17,10 @@ use crate::{
     sys::{
         clock,
         errno,
-        log::Plain,
+        log::{
+            self,
+            Plain, //
+        },
         memalloc::Scope,
         socket::Socket, //
     },
@@ -43,6 +46,12 @@ use kernel::{
 const SHORTEST_ATTEMPT_MS: u64 = 100;
 /// With one probe per third of the reply timeout, three unanswered ones end an idle connection.
 const KEEPALIVE_PROBES: u32 = 3;
+
+/// How often it is looked, while requests wait for replies, whether replies wait for their receiver.
+const LOOK_MS: u64 = 1_000;
+/// A receiver that has not read for this long what is there to be read is worth a line in the log:
+/// it has lost a wake-up, or gets no processor.
+const UNREAD_LIMIT_MS: u32 = 5_000;
 
 /// Why a gateway is of no use now.
 enum Trouble {
@@ -130,12 +139,22 @@ fn next_errand(device: &Device, announced: &mut Admission) -> Errand {
         }
         call_all(device);
         announce(device, announced);
+        let watched = watch_receivers(device);
         let mut room = device.room.lock();
         if room.desk.session().admission() != *announced {
             continue;
         }
         let now_ms = clock::now_ms();
-        match room.desk.errand(now_ms) {
+        let mut errand = room.desk.errand(now_ms);
+        if watched {
+            let look_ms = now_ms.saturating_add(LOOK_MS);
+            errand = match errand {
+                Errand::None => Errand::Sleep(look_ms),
+                Errand::Sleep(until_ms) => Errand::Sleep(until_ms.min(look_ms)),
+                errand => errand,
+            };
+        }
+        match errand {
             // Interruptible, so that an idle thread does not count as blocked; it gets no signals.
             Errand::None => {
                 let _ = device.stir.wait_interruptible(&mut room);
@@ -149,6 +168,31 @@ fn next_errand(device: &Device, announced: &mut Admission) -> Errand {
             errand => return errand,
         }
     }
+}
+
+/// Says when a receiver does not read what is there; whether any has something to wait for. Without
+/// requests in flight nobody looks: [`Device::late`](crate::request) begins it.
+fn watch_receivers(device: &Device) -> bool {
+    let mut watched = false;
+    for (index, link) in device.links.iter().enumerate() {
+        if link.in_flight() == 0 {
+            continue;
+        }
+        watched = true;
+        let unread_ms = link.unread_ms();
+        if unread_ms >= UNREAD_LIMIT_MS && log::allowed() {
+            pr_err!(
+                "{}: link {}: a reply has been waiting for its receiver for {} ms: a lost wake-up, or \
+                 no processor for {}-rx{}\n",
+                &*device.peer,
+                index,
+                unread_ms,
+                &*device.name,
+                index
+            );
+        }
+    }
+    watched
 }
 
 /// Decides everybody anew who can go on, or must fail.

@@ -239,6 +239,19 @@ impl<T: Handler> Link<T> {
         self.pulse.silent_ms()
     }
 
+    /// For how long something has been there for the receiver to read, at least, while it read
+    /// nothing; 0 if that is not so. To be asked again and again.
+    pub(crate) fn unread_ms(&self) -> u32 {
+        let socket = self.line.lock().socket.clone();
+        match socket {
+            Some(socket) if socket.has_unread() => self.pulse.unread_ms(),
+            _ => {
+                self.pulse.has_nothing();
+                0
+            }
+        }
+    }
+
     /// Number of requests that wait for a reply.
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.count()

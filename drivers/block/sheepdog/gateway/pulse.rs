@@ -19,6 +19,8 @@ pub(super) struct Pulse {
     heard: Atomic<usize>,
     /// The tag of the request whose payload is being read.
     reading: Atomic<u32>,
+    /// Since when something has been unread, in ticks, or 0.
+    unread: Atomic<usize>,
 }
 
 impl Pulse {
@@ -26,6 +28,7 @@ impl Pulse {
         Self {
             heard: Atomic::new(clock::now()),
             reading: Atomic::new(NOBODY),
+            unread: Atomic::new(0),
         }
     }
 
@@ -55,5 +58,21 @@ impl Pulse {
     /// For how long nothing has arrived.
     pub(super) fn silent_ms(&self) -> u32 {
         clock::ms_since(self.heard.load(Relaxed))
+    }
+
+    /// Something is there to be read: for how long, while nothing was read.
+    pub(super) fn unread_ms(&self) -> u32 {
+        let since = self.unread.load(Relaxed);
+        // What was read since is progress: then this is something newer.
+        if since == 0 || clock::ms_since(since) > self.silent_ms() {
+            self.unread.store(clock::now().max(1), Relaxed);
+            return 0;
+        }
+        clock::ms_since(since)
+    }
+
+    /// Nothing is there to be read.
+    pub(super) fn has_nothing(&self) {
+        self.unread.store(0, Relaxed);
     }
 }

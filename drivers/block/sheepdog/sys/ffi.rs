@@ -18,6 +18,7 @@ use kernel::{
 pub(super) const SEND_NOWAIT: c_uint = 1;
 pub(super) const SEND_MORE: c_uint = 2;
 pub(super) const SEND_SPLICE: c_uint = 4;
+pub(super) const PROTECT_CGROUP: c_uint = 8;
 
 /// `struct sheepdog_cursor`.
 #[repr(C)]
@@ -74,6 +75,11 @@ extern "C" {
         timeout_ms: c_uint,
     );
     pub(super) fn sheepdog_sock_is_drained(sock: *mut bindings::socket) -> bool;
+    pub(super) fn sheepdog_sock_is_local(sock: *mut bindings::socket) -> bool;
+    pub(super) fn sheepdog_sock_has_unread(sock: *mut bindings::socket) -> bool;
+    pub(super) fn sheepdog_reserve_create() -> *mut bindings::socket;
+    pub(super) fn sheepdog_reserve_release(sock: *mut bindings::socket);
+    pub(super) fn sheepdog_protects(protection: c_uint) -> bool;
     pub(super) fn sheepdog_sock_send(
         sock: *mut bindings::socket,
         bvecs: *mut bindings::bio_vec,

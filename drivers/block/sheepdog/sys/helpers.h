@@ -40,6 +40,15 @@ struct sheepdog_table {
 	const void *data;
 };
 
+/* What sheepdog_protects() tells of. */
+#define SHEEPDOG_PROTECT_SCOPES		1
+#define SHEEPDOG_PROTECT_SOCKET_RESERVE	2
+#define SHEEPDOG_PROTECT_SOCKET_NOIO	4
+#define SHEEPDOG_PROTECT_CGROUP		8
+
+/* protections.c */
+bool sheepdog_protects(unsigned int protection);
+
 /* block.c */
 struct gendisk *sheepdog_disk_alloc(struct blk_mq_tag_set *set, struct queue_limits *lim,
 				    void *queuedata);
@@ -62,6 +71,10 @@ void sheepdog_sock_set_timeouts(struct socket *sock, unsigned int timeout_ms);
 void sheepdog_sock_keepalive(struct socket *sock, unsigned int interval_s, unsigned int count,
 			     unsigned int timeout_ms);
 bool sheepdog_sock_is_drained(struct socket *sock);
+bool sheepdog_sock_is_local(struct socket *sock);
+bool sheepdog_sock_has_unread(struct socket *sock);
+struct socket *sheepdog_reserve_create(void);
+void sheepdog_reserve_release(struct socket *sock);
 ssize_t sheepdog_sock_send(struct socket *sock, struct bio_vec *bvecs, unsigned int nr,
 			   size_t skip, size_t len, unsigned int flags);
 ssize_t sheepdog_sock_recv(struct socket *sock, struct bio_vec *bvecs, unsigned int nr,

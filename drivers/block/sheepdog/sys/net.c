@@ -28,12 +28,58 @@ struct socket *sheepdog_sock_create(bool ipv6)
 	if (ret)
 		return ERR_PTR(ret);
 
-	sock->sk->sk_allocation = GFP_NOIO | __GFP_MEMALLOC;
+	sock->sk->sk_allocation = sheepdog_protects(SHEEPDOG_PROTECT_SOCKET_NOIO) ? GFP_NOIO :
+										    GFP_KERNEL;
 	/* The task's page frag would be refilled with the flags of another context. */
 	sock->sk->sk_use_task_frag = false;
-	sk_set_memalloc(sock->sk);
+	if (sheepdog_protects(SHEEPDOG_PROTECT_SOCKET_RESERVE)) {
+		/*
+		 * As sk_set_memalloc(), but for the static key, which the mapping has raised
+		 * (sheepdog_reserve_create): raising it takes the CPU hotplug lock, and whoever
+		 * holds that may wait for memory, and so for the connection that is being made.
+		 */
+		sock_set_flag(sock->sk, SOCK_MEMALLOC);
+		sock->sk->sk_allocation |= __GFP_MEMALLOC;
+	}
 	tcp_sock_set_nodelay(sock->sk);
 	return sock;
+}
+
+/*
+ * While it is there the network stack looks whether a packet was received into the emergency reserve,
+ * and gives it to sockets with SOCK_MEMALLOC only. Not to be made or released on the I/O path.
+ */
+struct socket *sheepdog_reserve_create(void)
+{
+	struct socket *sock;
+	int ret = sock_create_kern(&init_net, AF_INET, SOCK_STREAM, IPPROTO_TCP, &sock);
+
+	if (ret)
+		return ERR_PTR(ret);
+	sk_set_memalloc(sock->sk);
+	return sock;
+}
+
+void sheepdog_reserve_release(struct socket *sock)
+{
+	sk_clear_memalloc(sock->sk);
+	sock_release(sock);
+}
+
+/* Whether the peer of a connected socket is on this host. */
+bool sheepdog_sock_is_local(struct socket *sock)
+{
+	struct dst_entry *dst = sk_dst_get(sock->sk);
+	bool local = dst && dst->dev && (dst->dev->flags & IFF_LOOPBACK);
+
+	dst_release(dst);
+	return local;
+}
+
+/* Whether something has arrived that nobody has read. */
+bool sheepdog_sock_has_unread(struct socket *sock)
+{
+	return !skb_queue_empty_lockless(&sock->sk->sk_receive_queue);
 }
 
 int sheepdog_sock_connect(struct socket *sock, bool ipv6, const u8 *address, u16 port,

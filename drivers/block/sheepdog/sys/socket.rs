@@ -118,6 +118,18 @@ impl Socket {
         unsafe { ffi::sheepdog_sock_is_drained(self.raw.as_ptr()) }
     }
 
+    /// Whether the peer of a connected socket is on this host.
+    pub(crate) fn is_local(&self) -> bool {
+        // SAFETY: A live socket.
+        unsafe { ffi::sheepdog_sock_is_local(self.raw.as_ptr()) }
+    }
+
+    /// Whether something has arrived that nobody has read.
+    pub(crate) fn has_unread(&self) -> bool {
+        // SAFETY: A live socket; an unlocked look at whether a list is empty.
+        unsafe { ffi::sheepdog_sock_has_unread(self.raw.as_ptr()) }
+    }
+
     /// Sends what `chunk` describes from byte `skip` on; how many bytes went.
     pub(crate) fn send(&self, chunk: &mut Chunk, skip: usize, flags: SendFlags) -> Result<usize> {
         let len = chunk.len().checked_sub(skip).ok_or(EINVAL)?;
@@ -163,6 +175,48 @@ impl Socket {
         // SAFETY: A live socket.
         unsafe { ffi::sheepdog_sock_abort(self.raw.as_ptr()) };
     }
+}
+
+/// While it lives, packets that were received into the emergency reserve reach the sockets of the
+/// driver. To be made before the first of them, by a thread of ours, and to be dropped after the
+/// last.
+///
+/// # Invariants
+///
+/// `raw` was made by `sheepdog_reserve_create` and nobody else releases it.
+pub(crate) struct Reserve {
+    raw: NonNull<bindings::socket>,
+}
+
+// SAFETY: Nothing is done with it but to release it, which any thread may do.
+unsafe impl Send for Reserve {}
+// SAFETY: A shared reference can do nothing.
+unsafe impl Sync for Reserve {}
+
+impl Reserve {
+    /// `ENOMEM`.
+    pub(crate) fn new() -> Result<Self> {
+        // SAFETY: The helper has no requirements.
+        let raw = from_err_ptr(unsafe { ffi::sheepdog_reserve_create() })?;
+        // INVARIANT: Just made, and ours.
+        Ok(Self {
+            raw: NonNull::new(raw).ok_or(ENOMEM)?,
+        })
+    }
+}
+
+impl Drop for Reserve {
+    fn drop(&mut self) {
+        // SAFETY: Ours by the invariant.
+        unsafe { ffi::sheepdog_reserve_release(self.raw.as_ptr()) };
+    }
+}
+
+/// Whether sockets are to be made by a thread of ours; a parameter of the module can say no, for
+/// tests.
+pub(crate) fn made_by_our_threads() -> bool {
+    // SAFETY: The function takes a number.
+    unsafe { ffi::sheepdog_protects(ffi::PROTECT_CGROUP) }
 }
 
 fn to_len(ret: isize) -> Result<usize> {

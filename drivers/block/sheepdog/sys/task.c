@@ -17,6 +17,8 @@
  */
 unsigned int sheepdog_memalloc_enter(bool reserves)
 {
+	if (!sheepdog_protects(SHEEPDOG_PROTECT_SCOPES))
+		return memalloc_flags_save(0);
 	return memalloc_flags_save(PF_MEMALLOC_NOIO | (reserves ? PF_MEMALLOC : 0));
 }
 
