@@ -39,9 +39,17 @@ pub struct Zombie {
     owner: Option<u32>,
     kind: Kind,
     extent: Extent,
+    fence: Fence,
+}
+
+/// From when on something is taken for dead.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Fence {
     /// When its connection was reset.
     lost_ms: u64,
-    /// From when on it is taken for dead; `None` while there is no gateway.
+    /// Not before this: with another gateway an older double may live so long.
+    least_ms: u64,
+    /// `None` while there is no gateway.
     deadline_ms: Option<u64>,
 }
 
@@ -52,13 +60,30 @@ pub struct Zombies<S: DerefMut<Target = [Option<Zombie>]>> {
     /// Number of zombies.
     len: usize,
     /// One found no place, and may be anywhere.
-    overflow: Option<Overflow>,
+    overflow: Option<Fence>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-struct Overflow {
-    lost_ms: u64,
-    deadline_ms: Option<u64>,
+impl Fence {
+    /// Of what was lost now, and before under the fence `older`.
+    fn new(lost_ms: u64, older: Option<Self>) -> Self {
+        Self {
+            lost_ms,
+            least_ms: older.map_or(0, |older| older.deadline_ms.unwrap_or(older.least_ms)),
+            deadline_ms: None,
+        }
+    }
+
+    fn limit(&mut self, fence_ms: u64) {
+        if self.deadline_ms.is_none() {
+            let deadline_ms = self.lost_ms.saturating_add(fence_ms);
+            self.deadline_ms = Some(deadline_ms.max(self.least_ms));
+        }
+    }
+
+    fn is_over(&self, now_ms: u64) -> bool {
+        self.deadline_ms
+            .is_some_and(|deadline_ms| deadline_ms <= now_ms)
+    }
 }
 
 impl Kind {
@@ -108,19 +133,12 @@ impl<S: DerefMut<Target = [Option<Zombie>]>> Zombies<S> {
         let Some(kind) = Kind::of(step) else {
             return false;
         };
-        let zombie = Zombie {
-            owner: Some(ticket),
-            kind,
-            extent: *extent,
-            lost_ms,
-            deadline_ms: None,
-        };
         let mut free = None;
         for place in self.places.iter_mut() {
             match place {
                 // The same request was lost before.
                 Some(known) if known.owner == Some(ticket) && known.kind == kind => {
-                    *known = zombie;
+                    known.fence = Fence::new(lost_ms, Some(known.fence));
                     return true;
                 }
                 Some(_) => {}
@@ -130,15 +148,15 @@ impl<S: DerefMut<Target = [Option<Zombie>]>> Zombies<S> {
         }
         match free {
             Some(place) => {
-                *place = Some(zombie);
+                *place = Some(Zombie {
+                    owner: Some(ticket),
+                    kind,
+                    extent: *extent,
+                    fence: Fence::new(lost_ms, None),
+                });
                 self.len += 1;
             }
-            None => {
-                self.overflow = Some(Overflow {
-                    lost_ms,
-                    deadline_ms: None,
-                });
-            }
+            None => self.overflow = Some(Fence::new(lost_ms, self.overflow)),
         }
         true
     }
@@ -185,32 +203,27 @@ impl<S: DerefMut<Target = [Option<Zombie>]>> Zombies<S> {
     }
 
     /// There is a gateway again: those that are not yet limited are taken for dead `fence_ms`
-    /// after they were lost.
+    /// after they were lost, but not before doubles of theirs that were limited earlier.
     pub fn limit(&mut self, fence_ms: u64) {
         for zombie in self.places.iter_mut().flatten() {
-            if zombie.deadline_ms.is_none() {
-                zombie.deadline_ms = Some(zombie.lost_ms.saturating_add(fence_ms));
-            }
+            zombie.fence.limit(fence_ms);
         }
         if let Some(overflow) = &mut self.overflow {
-            if overflow.deadline_ms.is_none() {
-                overflow.deadline_ms = Some(overflow.lost_ms.saturating_add(fence_ms));
-            }
+            overflow.limit(fence_ms);
         }
     }
 
     /// Forgets those whose deadline has come; whether there were any.
     pub fn expire(&mut self, now_ms: u64) -> bool {
-        let dead = |deadline: Option<u64>| deadline.is_some_and(|deadline| deadline <= now_ms);
         let mut any = false;
         for place in self.places.iter_mut() {
-            if place.is_some_and(|zombie| dead(zombie.deadline_ms)) {
+            if place.is_some_and(|zombie| zombie.fence.is_over(now_ms)) {
                 *place = None;
                 self.len = self.len.saturating_sub(1);
                 any = true;
             }
         }
-        if self.overflow.is_some_and(|all| dead(all.deadline_ms)) {
+        if self.overflow.is_some_and(|all| all.is_over(now_ms)) {
             self.overflow = None;
             any = true;
         }
@@ -220,7 +233,7 @@ impl<S: DerefMut<Target = [Option<Zombie>]>> Zombies<S> {
     /// When the next one is taken for dead, if that is known.
     pub fn next_deadline_ms(&self) -> Option<u64> {
         let each = self.places.iter().flatten();
-        let each = each.filter_map(|zombie| zombie.deadline_ms);
+        let each = each.filter_map(|zombie| zombie.fence.deadline_ms);
         each.chain(self.overflow.and_then(|all| all.deadline_ms))
             .min()
     }
@@ -312,6 +325,22 @@ mod tests {
         assert!(!zombies.expire(2499) && zombies.blocks(2, Step::Write, &extent, false));
         assert!(zombies.expire(2500) && zombies.is_empty());
         assert!(!zombies.blocks(2, Step::Write, &extent, false));
+    }
+
+    #[test]
+    fn a_double_with_another_gateway_lives_no_less_for_being_lost_again() {
+        for places in [0, 1] {
+            let mut zombies = zombies(places);
+            let extent = at(0, 4096);
+            zombies.add(1, Step::Write, &extent, 1000);
+            zombies.limit(40_000);
+            zombies.add(1, Step::Write, &extent, 2000);
+            assert!(!zombies.expire(41_000));
+            zombies.add(1, Step::Write, &extent, 2500);
+            zombies.limit(5000);
+            assert!(!zombies.expire(40_999) && zombies.blocks(2, Step::Write, &extent, false));
+            assert!(zombies.expire(41_000) && zombies.is_empty());
+        }
     }
 
     #[test]
