@@ -75,6 +75,8 @@ pub enum Why {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Seat {
     why: Option<Why>,
+    /// The next loss, by [`Session::losses`], is to be waited for first.
+    until_lost: Option<u32>,
     /// When the guest's patience ends; only with a limit.
     overdue_ms: u64,
 }
@@ -109,6 +111,7 @@ impl Seat {
     /// A place for [`Desk::new`].
     pub const FREE: Self = Self {
         why: None,
+        until_lost: None,
         overdue_ms: u64::MAX,
     };
 }
@@ -262,8 +265,13 @@ where
         if usable || self.session.admission() != Admission::Send {
             return self.decide(ticket, work, entry, times);
         }
+        let losses = self.session.losses();
         let overdue_ms = self.overdue_ms(times);
-        self.wait(ticket, Why::Gateway, overdue_ms)
+        let verdict = self.wait(ticket, Why::Gateway, overdue_ms);
+        if let Some(seat) = self.seat(ticket) {
+            seat.until_lost = Some(losses);
+        }
+        verdict
     }
 
     /// The cluster could not serve the request now ([`Failure::is_passing`]): it is sent again
@@ -356,7 +364,7 @@ where
     /// The next who can go on, or must fail. To be decided anew. The lock may be dropped between
     /// two calls.
     pub fn pop(&mut self, walk: &mut Walk) -> Option<u32> {
-        let admission = self.session.admission();
+        let (admission, losses) = (self.session.admission(), self.session.losses());
         loop {
             let ticket = walk.next;
             let seat = self.seats.get(usize::try_from(ticket).ok()?)?;
@@ -364,7 +372,11 @@ where
             let goes = match seat.why {
                 None | Some(Why::Creation) => false,
                 Some(_) if seat.overdue_ms <= walk.now_ms => true,
-                Some(Why::Gateway) => admission != Admission::Wait,
+                Some(Why::Gateway) => match admission {
+                    Admission::Send => seat.until_lost != Some(losses),
+                    Admission::Wait => false,
+                    Admission::TimedOut | Admission::Closed => true,
+                },
                 // Without a gateway, too, or nobody would call it when there is one: then it waits
                 // for that.
                 Some(Why::Fence) => match admission {
@@ -391,12 +403,12 @@ where
     }
 
     fn wait(&mut self, ticket: u32, why: Why, overdue_ms: u64) -> Verdict {
-        let seat = usize::try_from(ticket).ok();
-        let Some(seat) = seat.and_then(|ticket| self.seats.get_mut(ticket)) else {
+        let Some(seat) = self.seat(ticket) else {
             return Verdict::Fail(Failure::Nonsense);
         };
         *seat = Seat {
             why: Some(why),
+            until_lost: None,
             overdue_ms,
         };
         self.waiting = self.waiting.saturating_add(1);
@@ -404,10 +416,13 @@ where
     }
 
     fn stand_up(&mut self, ticket: u32) {
-        let seat = usize::try_from(ticket).ok();
-        if let Some(seat) = seat.and_then(|ticket| self.seats.get_mut(ticket)) {
+        if let Some(seat) = self.seat(ticket) {
             *seat = Seat::FREE;
             self.waiting = self.waiting.saturating_sub(1);
         }
+    }
+
+    fn seat(&mut self, ticket: u32) -> Option<&mut Seat> {
+        self.seats.get_mut(usize::try_from(ticket).ok()?)
     }
 }

@@ -142,6 +142,8 @@ pub struct Session {
     failing: bool,
     /// Somebody doubts that the gateway lives.
     suspected: bool,
+    /// How often the connections were lost, modulo 2^32.
+    losses: u32,
 }
 
 impl Session {
@@ -161,6 +163,7 @@ impl Session {
             since_ms: now_ms,
             failing: false,
             suspected: false,
+            losses: 0,
         }
     }
 
@@ -178,6 +181,11 @@ impl Session {
     /// The place in the list of the gateway in use, or that was in use last.
     pub const fn gateway(&self) -> u32 {
         self.gateway
+    }
+
+    /// How often the connections were lost, modulo 2^32.
+    pub const fn losses(&self) -> u32 {
+        self.losses
     }
 
     /// Attempts to connect since the connections were lost.
@@ -220,6 +228,7 @@ impl Session {
             _ => return false,
         }
         self.state = State::Draining;
+        self.losses = self.losses.wrapping_add(1);
         self.suspected = false;
         if self.attempts == 0 {
             self.candidate = match loss {
