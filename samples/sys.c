@@ -6,4 +6,5 @@
 #include "../drivers/block/sheepdog/sys/block.c"
 #include "../drivers/block/sheepdog/sys/debugfs.c"
 #include "../drivers/block/sheepdog/sys/net.c"
+#include "../drivers/block/sheepdog/sys/protections.c"
 #include "../drivers/block/sheepdog/sys/task.c"

@@ -327,7 +327,12 @@ fn resume(device: &Device, gateway: u32, attempt: u32, sockets: &mut KVec<Arc<So
         let up = room.desk.up(now_ms);
         (outage_ms, room.desk.waiting(), up)
     });
-    if up.is_some() {
+    if up.is_none() {
+        // One of them was lost while the others were still to come: those were not reset with it.
+        for link in &device.links {
+            link.reset(Loss::Broken);
+        }
+    } else {
         pr_info!(
             "{}: connected again after {} ms, attempt {}; {} requests go on\n",
             &*device.peer,
