@@ -86,11 +86,15 @@ pub enum Command {
     /// List the mappings of this machine
     ///
     /// With --json an array of objects: mapping, vdi, vdi_id, device, state, size_bytes,
-    /// object_size, read_only, gateways, connections, queue_depth, connect_timeout_ms,
-    /// io_timeout_ms, memory_bytes, in_flight. vdi_id, device, size_bytes and object_size are null
-    /// while there is no device.
+    /// object_size, read_only, gateways, gateway, connections, queue_depth, connect_timeout_ms,
+    /// reply_timeout_ms, io_timeout_ms, fence_ms, memory_bytes, in_flight, waiting. vdi_id, device,
+    /// size_bytes, object_size and gateway are null while there is no device.
     #[command(visible_alias = "ls")]
     List(ListArgs),
+    /// Show one mapping with its settings, its gateway and what waits
+    ///
+    /// With --json one object with the fields of `list`.
+    Info(InfoArgs),
     /// Create, list, change and delete VDIs
     #[command(subcommand)]
     Vdi(VdiCommand),
@@ -163,9 +167,27 @@ pub struct MapArgs {
     #[arg(long, value_name = "TIME", value_parser = connect_timeout)]
     pub connect_timeout: Option<Duration>,
 
-    /// Fail a request that has no reply for this long, 1s to 1h [driver's default: 30s]
+    /// Take a gateway for dead that is silent this long while requests wait, 1s to 1h [driver's
+    /// default: 30s]
+    ///
+    /// It is probed first. The driver then reconnects: to it, or to the next gateway.
+    #[arg(long, value_name = "TIME", value_parser = reply_timeout)]
+    pub reply_timeout: Option<Duration>,
+
+    /// Fail requests when no gateway has answered for this long, up to 24h [driver's default: 0,
+    /// they wait for ever]
+    ///
+    /// From then on new requests fail at once, with ETIMEDOUT, until a gateway answers again.
     #[arg(long, value_name = "TIME", value_parser = io_timeout)]
     pub io_timeout: Option<Duration>,
+
+    /// After a failover, hold writes that overlap one which the old gateway may still execute for
+    /// this long, up to 1h; 0 does not hold them [driver's default: 40s]
+    ///
+    /// Longer than any gateway may hang and then go on: an old write that is executed after a new
+    /// one destroys it.
+    #[arg(long, value_name = "TIME", value_parser = fence)]
+    pub fence: Option<Duration>,
 
     /// Refuse writes
     #[arg(short, long)]
@@ -185,6 +207,17 @@ pub struct UnmapArgs {
     /// Unmap a device that is in use: its users get I/O errors, unwritten data is lost
     #[arg(short, long)]
     pub force: bool,
+
+    /// Device, such as /dev/sheepa or /dev/sheep/VDI, or name of a VDI or mapping
+    #[arg(value_name = "DEVICE|VDI|MAPPING")]
+    pub target: OsString,
+}
+
+#[derive(Debug, Args)]
+pub struct InfoArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 
     /// Device, such as /dev/sheepa or /dev/sheep/VDI, or name of a VDI or mapping
     #[arg(value_name = "DEVICE|VDI|MAPPING")]
@@ -364,21 +397,27 @@ pub enum ClusterCommand {
     },
 }
 
+const HOUR: Duration = Duration::from_secs(3600);
+
 /// A length of time: `30s`, `500ms`, `2m`, or a plain number of seconds as with nbd-client.
 fn duration(text: &str) -> Result<Duration, String> {
-    let time = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => humantime::parse_duration(text)
-            .map_err(|_| "expected a time such as 30s, 500ms or 2m".to_owned())?,
-    };
+    let time = duration_or_zero(text)?;
     if time.is_zero() {
         return Err("the time must not be zero".to_owned());
     }
     Ok(time)
 }
 
+fn duration_or_zero(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(_) => humantime::parse_duration(text)
+            .map_err(|_| "expected a time such as 30s, 500ms or 2m".to_owned()),
+    }
+}
+
 fn duration_within(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
-    let time = duration(text)?;
+    let time = duration_or_zero(text)?;
     if (least..=most).contains(&time) {
         return Ok(time);
     }
@@ -390,8 +429,16 @@ fn connect_timeout(text: &str) -> Result<Duration, String> {
     duration_within(text, Duration::from_millis(100), Duration::from_secs(600))
 }
 
+fn reply_timeout(text: &str) -> Result<Duration, String> {
+    duration_within(text, Duration::from_secs(1), HOUR)
+}
+
 fn io_timeout(text: &str) -> Result<Duration, String> {
-    duration_within(text, Duration::from_secs(1), Duration::from_secs(3600))
+    duration_within(text, Duration::ZERO, HOUR * 24)
+}
+
+fn fence(text: &str) -> Result<Duration, String> {
+    duration_within(text, Duration::ZERO, HOUR)
 }
 
 #[cfg(test)]
@@ -416,8 +463,12 @@ mod tests {
 
     #[test]
     fn the_drivers_limits_hold() {
-        assert!(io_timeout("1s").is_ok() && io_timeout("1h").is_ok());
-        assert!(io_timeout("999ms").is_err() && io_timeout("3601").is_err());
+        assert!(reply_timeout("1s").is_ok() && reply_timeout("1h").is_ok());
+        assert!(reply_timeout("999ms").is_err() && reply_timeout("3601").is_err());
+        assert_eq!(io_timeout("0"), Ok(Duration::ZERO));
+        assert!(io_timeout("1ms").is_ok() && io_timeout("24h").is_ok());
+        assert!(io_timeout("86401").is_err());
+        assert!(fence("0s").is_ok() && fence("1h").is_ok() && fence("3601").is_err());
         assert!(connect_timeout("100ms").is_ok() && connect_timeout("10m").is_ok());
         assert!(connect_timeout("99ms").is_err() && connect_timeout("601s").is_err());
     }

@@ -27,7 +27,7 @@ fn put(root: &Path, path: &str, content: &str) {
     fs::write(path, content).unwrap();
 }
 
-/// A machine with one live and one failed mapping.
+/// A machine with one mapping that has lost its gateway, and one failed mapping.
 fn machine() -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
     let live = [
@@ -36,17 +36,21 @@ fn machine() -> tempfile::TempDir {
         ("connections", "4\n"),
         ("queue_depth", "128\n"),
         ("connect_timeout_ms", "10000\n"),
-        ("io_timeout_ms", "30000\n"),
+        ("reply_timeout_ms", "30000\n"),
+        ("io_timeout_ms", "120000\n"),
+        ("fence_ms", "40000\n"),
         ("read_only", "0\n"),
         ("map", ""),
         ("unmap", ""),
-        ("state", "live\n"),
+        ("state", "reconnecting\n"),
         ("device", "sheepa\n"),
         ("vdi_id", "7c2b25\n"),
         ("size_bytes", "10737418240\n"),
         ("object_size", "4194304\n"),
         ("memory_bytes", "66560\n"),
+        ("gateway", "[2001:db8::1]:7001\n"),
         ("in_flight", "3\n"),
+        ("waiting", "17\n"),
     ];
     for (file, content) in live {
         put(
@@ -56,9 +60,8 @@ fn machine() -> tempfile::TempDir {
         );
         let failed = match file {
             "state" => "failed\n",
-            "device" | "vdi_id" | "size_bytes" | "object_size" | "memory_bytes" | "in_flight" => {
-                "\n"
-            }
+            "device" | "vdi_id" | "size_bytes" | "object_size" | "memory_bytes" | "gateway"
+            | "in_flight" | "waiting" => "\n",
             "vdi" => "other\n",
             _ => content,
         };
@@ -79,6 +82,10 @@ fn wrong_usage_exits_with_einval() {
         &["frobnicate"],
         &["map", "--connections", "17", "vm0"],
         &["map", "--queue-depth", "0", "vm0"],
+        &["map", "--reply-timeout", "0", "vm0"],
+        &["map", "--io-timeout", "25h", "vm0"],
+        &["map", "--fence", "61m", "vm0"],
+        &["info"],
         &["map", "--gateway", "::1", "vm0"],
         &["map", "--name", "a/b", "vm0"],
         &["map", ""],
@@ -134,10 +141,46 @@ fn help_and_version_succeed_and_tell_the_exit_codes() {
 fn list_shows_the_mappings() {
     let root = machine();
     sheepctl(root.path()).arg("list").assert().success().stdout(
-        "DEVICE       VDI    MAPPING  STATE   SIZE    ACCESS  GATEWAYS\n\
-         /dev/sheepa  my vm  vm       live    10 GiB  rw      192.0.2.1:7000,[2001:db8::1]:7001\n\
-         -            other  zz       failed  -       rw      192.0.2.1:7000,[2001:db8::1]:7001\n",
+        "DEVICE       VDI    MAPPING  STATE         WAITING  SIZE    ACCESS  GATEWAY\n\
+         /dev/sheepa  my vm  vm       reconnecting  17       10 GiB  rw      [2001:db8::1]:7001\n\
+         -            other  zz       failed        0        -       rw      -\n",
     );
+}
+
+#[test]
+fn info_shows_one_mapping_and_what_its_state_means() {
+    let root = machine();
+    sheepctl(root.path())
+        .args(["info", "/dev/sheepa"])
+        .assert()
+        .success()
+        .stdout(
+            predicate::str::contains(
+                "state:            reconnecting (no connection to a gateway; requests wait)\n",
+            )
+            .and(predicate::str::contains(
+                "gateway:          [2001:db8::1]:7001\n\
+                 gateways:         192.0.2.1:7000 [2001:db8::1]:7001\n\
+                 in flight:        3\n\
+                 waiting:          17\n",
+            ))
+            .and(predicate::str::contains("io timeout:       2m\n"))
+            .and(predicate::str::contains("fence:            40s\n")),
+        );
+    let output = sheepctl(root.path())
+        .args(["info", "--json", "other"])
+        .assert()
+        .success();
+    let shown: serde_json::Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
+    assert_eq!(
+        (&shown["mapping"], &shown["gateway"]),
+        (&json!("zz"), &json!(null))
+    );
+    sheepctl(root.path())
+        .args(["info", "sheepb"])
+        .assert()
+        .code(19)
+        .stderr(predicate::str::contains("is not mapped"));
 }
 
 #[test]
@@ -154,17 +197,19 @@ fn list_as_json_keeps_its_schema() {
         json!([
             {
                 "mapping": "vm", "vdi": "my vm", "vdi_id": "7c2b25", "device": "/dev/sheepa",
-                "state": "live", "size_bytes": 10_737_418_240_u64, "object_size": 4_194_304,
-                "read_only": false, "gateways": gateways, "connections": 4, "queue_depth": 128,
-                "connect_timeout_ms": 10000, "io_timeout_ms": 30000, "memory_bytes": 66560,
-                "in_flight": 3
+                "state": "reconnecting", "size_bytes": 10_737_418_240_u64,
+                "object_size": 4_194_304, "read_only": false, "gateways": gateways,
+                "gateway": "[2001:db8::1]:7001", "connections": 4, "queue_depth": 128,
+                "connect_timeout_ms": 10000, "reply_timeout_ms": 30000, "io_timeout_ms": 120_000,
+                "fence_ms": 40000, "memory_bytes": 66560, "in_flight": 3, "waiting": 17
             },
             {
                 "mapping": "zz", "vdi": "other", "vdi_id": null, "device": null,
                 "state": "failed", "size_bytes": null, "object_size": null,
-                "read_only": false, "gateways": gateways, "connections": 4, "queue_depth": 128,
-                "connect_timeout_ms": 10000, "io_timeout_ms": 30000, "memory_bytes": 0,
-                "in_flight": 0
+                "read_only": false, "gateways": gateways, "gateway": null, "connections": 4,
+                "queue_depth": 128, "connect_timeout_ms": 10000, "reply_timeout_ms": 30000,
+                "io_timeout_ms": 120_000, "fence_ms": 40000, "memory_bytes": 0, "in_flight": 0,
+                "waiting": 0
             }
         ])
     );

@@ -4,12 +4,13 @@
 
 use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::address::resolve_all;
-use crate::cli::{ListArgs, MapArgs, UnmapArgs};
+use crate::cli::{InfoArgs, ListArgs, MapArgs, UnmapArgs};
 use crate::command::Output;
 use crate::failure::{Failure, Outcome};
 use crate::host::kernel_log::KernelLog;
@@ -20,7 +21,7 @@ use crate::mapping::status::{self, Mapping};
 use crate::mapping::{udev, unmap as ending, Driver};
 use crate::name::Name;
 use crate::size::ByteSize;
-use crate::table::columns;
+use crate::table::{columns, pairs};
 
 fn driver(host: &Host) -> ConfigfsDirectory {
     ConfigfsDirectory::new(&host.driver_directory())
@@ -49,7 +50,9 @@ pub fn map(host: &Host, args: MapArgs, output: &mut Output<'_>) -> Outcome<()> {
         connections: args.connections,
         queue_depth: args.queue_depth,
         connect_timeout: args.connect_timeout,
+        reply_timeout: args.reply_timeout,
         io_timeout: args.io_timeout,
+        fence: args.fence,
         read_only: args.read_only,
     };
     host.prepare_driver()?;
@@ -106,23 +109,88 @@ pub fn list(host: &Host, args: &ListArgs, output: &mut Output<'_>) -> Outcome<()
         return Ok(());
     }
     let head = [
-        "DEVICE", "VDI", "MAPPING", "STATE", "SIZE", "ACCESS", "GATEWAYS",
+        "DEVICE", "VDI", "MAPPING", "STATE", "WAITING", "SIZE", "ACCESS", "GATEWAY",
     ];
     let rows = mappings.into_iter().map(|mapping| {
-        let access = if mapping.read_only { "ro" } else { "rw" };
+        let access = access(&mapping);
         vec![
-            mapping.device.unwrap_or_else(|| "-".to_owned()),
+            or_dash(mapping.device),
             mapping.vdi,
             mapping.mapping,
             mapping.state,
-            mapping
-                .size_bytes
-                .map_or_else(|| "-".to_owned(), |size| ByteSize(size).to_string()),
+            mapping.waiting.to_string(),
+            or_dash(mapping.size_bytes.map(ByteSize)),
             access.to_owned(),
-            mapping.gateways.join(","),
+            or_dash(mapping.gateway),
         ]
     });
     output.text(&columns(&head, rows))
+}
+
+fn access(mapping: &Mapping) -> &'static str {
+    if mapping.read_only {
+        "ro"
+    } else {
+        "rw"
+    }
+}
+
+fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+pub fn info(host: &Host, args: &InfoArgs, output: &mut Output<'_>) -> Outcome<()> {
+    let mappings = mappings(host)?;
+    let name = ending::choose(&mappings, &args.target)?;
+    let is_meant = |mapping: &Mapping| mapping.mapping == name.as_str();
+    let Some(mapping) = mappings.into_iter().find(is_meant) else {
+        return Err(Failure::new(Errno::NODEV, format!("`{name}` is gone")));
+    };
+    if args.json {
+        return output.json(&mapping);
+    }
+    output.text(&shown(mapping))
+}
+
+fn shown(mapping: Mapping) -> String {
+    let time = |ms: u64| humantime::format_duration(Duration::from_millis(ms)).to_string();
+    let io_timeout = match mapping.io_timeout_ms {
+        0 => "none, requests wait for ever".to_owned(),
+        limit => time(limit),
+    };
+    let access = access(&mapping);
+    pairs([
+        ("device", or_dash(mapping.device)),
+        ("vdi", mapping.vdi),
+        ("vdi id", or_dash(mapping.vdi_id)),
+        ("mapping", mapping.mapping),
+        ("state", with_meaning(&mapping.state)),
+        ("size", or_dash(mapping.size_bytes.map(ByteSize))),
+        ("object size", or_dash(mapping.object_size.map(ByteSize))),
+        ("access", access.to_owned()),
+        ("gateway", or_dash(mapping.gateway)),
+        ("gateways", mapping.gateways.join(" ")),
+        ("in flight", mapping.in_flight.to_string()),
+        ("waiting", mapping.waiting.to_string()),
+        ("connections", mapping.connections.to_string()),
+        ("queue depth", mapping.queue_depth.to_string()),
+        ("connect timeout", time(mapping.connect_timeout_ms)),
+        ("reply timeout", or_dash(mapping.reply_timeout_ms.map(time))),
+        ("io timeout", io_timeout),
+        ("fence", or_dash(mapping.fence_ms.map(time))),
+        ("memory", ByteSize(mapping.memory_bytes).to_string()),
+    ])
+}
+
+/// What a state means for whoever uses the disk, where its name does not say so.
+fn with_meaning(state: &str) -> String {
+    let meaning = match state {
+        "reconnecting" => "no connection to a gateway; requests wait",
+        "failing" => "no gateway for the io timeout; requests fail until one answers",
+        "failed" => "the last try to map it failed",
+        _ => return state.to_owned(),
+    };
+    format!("{state} ({meaning})")
 }
 
 /// Prints nothing, and fails, when no mapping has the disk: udev then makes no link.

@@ -56,6 +56,7 @@ pub fn run(cli: Cli, output: &mut dyn Write) -> Outcome<()> {
         Command::Map(args) => map::map(&host, args, &mut output),
         Command::Unmap(args) => map::unmap(&host, &args),
         Command::List(args) => map::list(&host, &args, &mut output),
+        Command::Info(args) => map::info(&host, &args, &mut output),
         Command::Vdi(command) => vdi::run(&host, command, &mut output),
         Command::Cluster(command) => cluster::run(command, &mut output),
         Command::Completion { shell } => documents::completion(shell, &mut output),

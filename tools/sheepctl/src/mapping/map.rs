@@ -33,7 +33,10 @@ pub struct MapRequest {
     pub connections: Option<u32>,
     pub queue_depth: Option<u32>,
     pub connect_timeout: Option<Duration>,
+    pub reply_timeout: Option<Duration>,
+    /// Zero: requests wait for ever.
     pub io_timeout: Option<Duration>,
+    pub fence: Option<Duration>,
     pub read_only: bool,
 }
 
@@ -59,7 +62,12 @@ impl MapRequest {
                 Attribute::ConnectTimeoutMs,
                 self.connect_timeout.map(milliseconds),
             ),
+            (
+                Attribute::ReplyTimeoutMs,
+                self.reply_timeout.map(milliseconds),
+            ),
             (Attribute::IoTimeoutMs, self.io_timeout.map(milliseconds)),
+            (Attribute::FenceMs, self.fence.map(milliseconds)),
             (Attribute::ReadOnly, self.read_only.then(|| "1".to_owned())),
         ];
         for (attribute, value) in options {
@@ -230,7 +238,9 @@ mod tests {
             connections: None,
             queue_depth: None,
             connect_timeout: None,
+            reply_timeout: None,
             io_timeout: None,
+            fence: None,
             read_only: false,
         }
     }
@@ -251,7 +261,9 @@ mod tests {
         request.gateways.push("[2001:db8::1]:7001".parse().unwrap());
         request.connections = Some(4);
         request.queue_depth = Some(128);
+        request.reply_timeout = Some(Duration::from_millis(1500));
         request.io_timeout = Some(Duration::from_secs(5));
+        request.fence = Some(Duration::ZERO);
         request.read_only = true;
         let (name, mapping) = run(&driver, &request).unwrap();
         assert_eq!(name.as_str(), "vm0");
@@ -261,6 +273,10 @@ mod tests {
         assert_eq!(
             (mapping.connect_timeout_ms, mapping.io_timeout_ms),
             (10000, 5000)
+        );
+        assert_eq!(
+            (mapping.reply_timeout_ms, mapping.fence_ms),
+            (Some(1500), Some(0))
         );
         assert!(mapping.read_only);
     }

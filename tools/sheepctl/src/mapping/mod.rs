@@ -24,7 +24,9 @@ pub enum Attribute {
     Connections,
     QueueDepth,
     ConnectTimeoutMs,
+    ReplyTimeoutMs,
     IoTimeoutMs,
+    FenceMs,
     ReadOnly,
     Map,
     Unmap,
@@ -34,7 +36,9 @@ pub enum Attribute {
     SizeBytes,
     ObjectSize,
     MemoryBytes,
+    Gateway,
     InFlight,
+    Waiting,
 }
 
 impl Attribute {
@@ -46,7 +50,9 @@ impl Attribute {
             Self::Connections => "connections",
             Self::QueueDepth => "queue_depth",
             Self::ConnectTimeoutMs => "connect_timeout_ms",
+            Self::ReplyTimeoutMs => "reply_timeout_ms",
             Self::IoTimeoutMs => "io_timeout_ms",
+            Self::FenceMs => "fence_ms",
             Self::ReadOnly => "read_only",
             Self::Map => "map",
             Self::Unmap => "unmap",
@@ -56,7 +62,9 @@ impl Attribute {
             Self::SizeBytes => "size_bytes",
             Self::ObjectSize => "object_size",
             Self::MemoryBytes => "memory_bytes",
+            Self::Gateway => "gateway",
             Self::InFlight => "in_flight",
+            Self::Waiting => "waiting",
         }
     }
 }

@@ -51,6 +51,13 @@ impl ModelDriver {
         files.insert(attribute, value.to_owned());
     }
 
+    /// Takes attributes away, as if the driver were older.
+    pub fn forget(&self, attributes: &[Attribute]) {
+        for files in self.mappings.borrow_mut().values_mut() {
+            files.retain(|attribute, _| !attributes.contains(attribute));
+        }
+    }
+
     /// The value of an attribute.
     pub fn get(&self, mapping: &str, attribute: Attribute) -> String {
         self.mappings.borrow()[mapping][&attribute].clone()
@@ -63,7 +70,9 @@ impl ModelDriver {
         self.set(mapping, Attribute::SizeBytes, "1073741824");
         self.set(mapping, Attribute::ObjectSize, "4194304");
         self.set(mapping, Attribute::MemoryBytes, "66560");
+        self.set(mapping, Attribute::Gateway, "127.0.0.1:7000");
         self.set(mapping, Attribute::InFlight, "0");
+        self.set(mapping, Attribute::Waiting, "0");
     }
 
     fn state(&self, mapping: &str) -> String {
@@ -83,7 +92,7 @@ impl ModelDriver {
 
     fn unmap(&self, mapping: &str, value: &str) -> io::Result<()> {
         self.unmaps.borrow_mut().push(value.to_owned());
-        if self.state(mapping) != "live" && self.state(mapping) != "dead" {
+        if self.get(mapping, Attribute::Device).is_empty() {
             return Err(Errno::NODEV.into());
         }
         let mut busy = self.busy_unmaps.borrow_mut();
@@ -102,13 +111,15 @@ impl ModelDriver {
 }
 
 /// What is empty without a disk.
-const WITHOUT_DISK_EMPTY: [Attribute; 6] = [
+const WITHOUT_DISK_EMPTY: [Attribute; 8] = [
     Attribute::Device,
     Attribute::VdiId,
     Attribute::SizeBytes,
     Attribute::ObjectSize,
     Attribute::MemoryBytes,
+    Attribute::Gateway,
     Attribute::InFlight,
+    Attribute::Waiting,
 ];
 
 fn fresh() -> Files {
@@ -118,7 +129,9 @@ fn fresh() -> Files {
         (Attribute::Connections, "1"),
         (Attribute::QueueDepth, "64"),
         (Attribute::ConnectTimeoutMs, "10000"),
-        (Attribute::IoTimeoutMs, "30000"),
+        (Attribute::ReplyTimeoutMs, "30000"),
+        (Attribute::IoTimeoutMs, "0"),
+        (Attribute::FenceMs, "40000"),
         (Attribute::ReadOnly, "0"),
         (Attribute::State, "new"),
     ]
@@ -154,7 +167,7 @@ impl Driver for ModelDriver {
     fn read(&self, mapping: &MappingName, attribute: Attribute) -> io::Result<Vec<u8>> {
         let mappings = self.mappings.borrow();
         let files = mappings.get(mapping.as_str()).ok_or(Errno::NOENT)?;
-        Ok(files.get(&attribute).ok_or(Errno::ACCESS)?.clone().into())
+        Ok(files.get(&attribute).ok_or(Errno::NOENT)?.clone().into())
     }
 
     fn write(&self, mapping: &MappingName, attribute: Attribute, value: &[u8]) -> io::Result<()> {

@@ -26,7 +26,7 @@ pub struct Mapping {
     pub vdi_id: Option<String>,
     /// Path of the device; null when there is none.
     pub device: Option<String>,
-    /// `new`, `mapping`, `live`, `dead`, `removing` or `failed`.
+    /// `new`, `mapping`, `live`, `reconnecting`, `failing`, `removing` or `failed`.
     pub state: String,
     /// Capacity in bytes; null without a device.
     pub size_bytes: Option<u64>,
@@ -36,18 +36,27 @@ pub struct Mapping {
     pub read_only: bool,
     /// Gateways as `address:port`, in the order in which they are tried.
     pub gateways: Vec<String>,
+    /// The gateway in use; null while there is none.
+    pub gateway: Option<String>,
     /// Number of connections.
     pub connections: u64,
     /// Requests in flight per connection, at most.
     pub queue_depth: u64,
     /// Limit for connecting, in milliseconds.
     pub connect_timeout_ms: u64,
-    /// Limit for one request, in milliseconds.
+    /// How long a gateway may be silent, in milliseconds; null if the driver is older.
+    pub reply_timeout_ms: Option<u64>,
+    /// After how long without any gateway requests fail, in milliseconds; 0: never.
     pub io_timeout_ms: u64,
+    /// How long a write waits for one that an old gateway may still execute, in milliseconds; null
+    /// if the driver is older.
+    pub fence_ms: Option<u64>,
     /// Memory that the mapping holds in the kernel, in bytes.
     pub memory_bytes: u64,
     /// Requests that wait for a reply.
     pub in_flight: u64,
+    /// Requests that wait in the driver, for a connection or a fence.
+    pub waiting: u64,
 }
 
 impl Mapping {
@@ -104,12 +113,16 @@ pub fn one(driver: &dyn Driver, name: &MappingName) -> Outcome<Mapping> {
             .filter(|gateway| !gateway.is_empty())
             .map(str::to_owned)
             .collect(),
+        gateway: reader.newer(Attribute::Gateway)?,
         connections: reader.number(Attribute::Connections)?,
         queue_depth: reader.number(Attribute::QueueDepth)?,
         connect_timeout_ms: reader.number(Attribute::ConnectTimeoutMs)?,
+        reply_timeout_ms: reader.newer_number(Attribute::ReplyTimeoutMs)?,
         io_timeout_ms: reader.number(Attribute::IoTimeoutMs)?,
+        fence_ms: reader.newer_number(Attribute::FenceMs)?,
         memory_bytes: reader.optional(Attribute::MemoryBytes)?.unwrap_or(0),
         in_flight: reader.optional(Attribute::InFlight)?.unwrap_or(0),
+        waiting: reader.newer_number(Attribute::Waiting)?.unwrap_or(0),
     })
 }
 
@@ -138,7 +151,10 @@ impl Reader<'_> {
     }
 
     fn number<T: FromStr>(&self, attribute: Attribute) -> Outcome<T> {
-        let text = self.text(attribute)?;
+        self.parse(attribute, &self.text(attribute)?)
+    }
+
+    fn parse<T: FromStr>(&self, attribute: Attribute, text: &str) -> Outcome<T> {
         text.parse().map_err(|_| {
             let file = attribute.file_name();
             Failure::new(
@@ -155,6 +171,21 @@ impl Reader<'_> {
             return Ok(None);
         }
         self.number(attribute).map(Some)
+    }
+
+    /// An attribute that the first driver did not have: `unmap` and `list` have to work after an
+    /// update too, until the old driver is unloaded.
+    fn newer(&self, attribute: Attribute) -> Outcome<Option<String>> {
+        match self.text(attribute) {
+            Err(failure) if failure.errno() == Errno::NOENT => Ok(None),
+            text => text.map(non_empty),
+        }
+    }
+
+    fn newer_number(&self, attribute: Attribute) -> Outcome<Option<u64>> {
+        self.newer(attribute)?
+            .map(|text| self.parse(attribute, &text))
+            .transpose()
     }
 }
 
@@ -173,9 +204,10 @@ mod tests {
             serde_json::json!({
                 "mapping": "vm0", "vdi": "vm0", "vdi_id": "c596d4", "device": "/dev/sheepa",
                 "state": "live", "size_bytes": 1_073_741_824_u64, "object_size": 4_194_304,
-                "read_only": false, "gateways": ["127.0.0.1:7000"], "connections": 1,
-                "queue_depth": 64, "connect_timeout_ms": 10000, "io_timeout_ms": 30000,
-                "memory_bytes": 66560, "in_flight": 0
+                "read_only": false, "gateways": ["127.0.0.1:7000"],
+                "gateway": "127.0.0.1:7000", "connections": 1, "queue_depth": 64,
+                "connect_timeout_ms": 10000, "reply_timeout_ms": 30000, "io_timeout_ms": 0,
+                "fence_ms": 40000, "memory_bytes": 66560, "in_flight": 0, "waiting": 0
             })
         );
     }
@@ -189,6 +221,20 @@ mod tests {
         assert_eq!(mapping.state, "new");
         assert_eq!((mapping.device, mapping.vdi_id), (None, None));
         assert_eq!((mapping.size_bytes, mapping.gateways), (None, Vec::new()));
+    }
+
+    #[test]
+    fn what_an_older_driver_does_not_have_is_null() {
+        let driver = ModelDriver::with_live("vm0", "vm0", "sheepa");
+        driver.forget(&[
+            Attribute::Gateway,
+            Attribute::ReplyTimeoutMs,
+            Attribute::FenceMs,
+            Attribute::Waiting,
+        ]);
+        let mapping = one(&driver, &"vm0".parse().unwrap()).unwrap();
+        assert_eq!((mapping.gateway, mapping.waiting), (None, 0));
+        assert_eq!((mapping.reply_timeout_ms, mapping.fence_ms), (None, None));
     }
 
     #[test]
