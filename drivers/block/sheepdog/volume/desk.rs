@@ -185,7 +185,7 @@ where
         entry: Entry,
         (now_ms, age_ms): (u64, u32),
     ) -> Verdict {
-        if self.io_timeout_ms.is_some_and(|limit| age_ms >= limit) {
+        if self.is_overdue(age_ms) {
             return Verdict::Fail(Failure::Timeout);
         }
         let overdue_ms = self.overdue_ms((now_ms, age_ms));
@@ -262,7 +262,7 @@ where
         usable: bool,
     ) -> Verdict {
         work.step = None;
-        if usable || self.session.admission() != Admission::Send {
+        if usable || self.session.admission() != Admission::Send || self.is_overdue(times.1) {
             return self.decide(ticket, work, entry, times);
         }
         let losses = self.session.losses();
@@ -285,7 +285,7 @@ where
     ) -> Verdict {
         // Not to be sent before its time, and everything else as if it was decided now.
         match self.session.admission() {
-            Admission::Send if self.io_timeout_ms.is_none_or(|limit| age_ms < limit) => {}
+            Admission::Send if !self.is_overdue(age_ms) => {}
             _ => return self.decide(ticket, work, entry, (now_ms, age_ms)),
         }
         let pause = FIRST_RETRY_MS << work.retries.min(16);
@@ -393,6 +393,10 @@ where
                 return Some(ticket);
             }
         }
+    }
+
+    fn is_overdue(&self, age_ms: u32) -> bool {
+        self.io_timeout_ms.is_some_and(|limit| age_ms >= limit)
     }
 
     /// When the guest's patience ends, `u64::MAX` for never.
