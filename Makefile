@@ -92,6 +92,13 @@ bench: vm-ready
 	$(RUN) --kernels --with vm-root \
 		env TURNS=$(TURNS) CONNECTIONS=$(CONNECTIONS) tools/bench/run $(BENCH)
 
+# Every parser of what others send, guided by coverage (tools/fuzz), each for so many seconds.
+FUZZ_SECONDS ?= 60
+FUZZ ?=
+.PHONY: fuzz
+fuzz:
+	$(RUN) tools/build/fuzz $(FUZZ_SECONDS) $(FUZZ)
+
 .PHONY: lint
 lint:
 	$(RUN) --for-kernel tools/build/lint

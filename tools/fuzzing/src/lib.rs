@@ -18,6 +18,7 @@ use devsheep::sheep::Bounds;
 use devsheep::sheep::Sheep;
 use devsheep::store::MemoryStore;
 use sheepdog_core::proto::inode;
+use sheepdog_core::proto::inode::field;
 use sheepdog_core::proto::limits;
 use sheepdog_core::proto::limits::HEADER_LEN;
 use sheepdog_core::proto::name;
@@ -27,9 +28,23 @@ use sheepdog_core::proto::RequestHeader;
 use sheepdog_core::proto::ResponseHeader;
 use sheepdog_core::proto::VdiName;
 use sheepdog_core::proto::Vid;
+use sheepdog_core::volume;
+use sheepdog_core::volume::probe;
+use sheepdog_core::volume::Access;
+use sheepdog_core::volume::Extent;
+use sheepdog_core::volume::Geometry;
+use sheepdog_core::volume::Identity;
+use sheepdog_core::volume::Incoming;
+use sheepdog_core::volume::Opening;
+use sheepdog_core::volume::Outcome;
+use sheepdog_core::volume::Progress;
+use sheepdog_core::volume::Step;
+use sheepdog_core::volume::WireId;
 
 /// Replies and payloads of the fuzzed server are no larger, so that a run is fast.
 const MAX_PAYLOAD: u32 = 1 << 20;
+/// Requests that the fuzzed driver has in flight.
+const TAGS: usize = 8;
 /// Memory of the fuzzed server.
 const MEMORY: u64 = 32 << 20;
 
@@ -69,6 +84,122 @@ pub fn responses(data: &[u8]) {
         );
         assert_eq!(views.2[..], response.arm[4..24]);
     }
+}
+
+/// What a hostile sheep says to the driver: the way of every byte that the kernel module receives.
+///
+/// The first bytes say what is in flight; the rest is the stream, taken apart as the receiver of the
+/// driver does it. Nothing may be read beyond what the request asked for, and nothing may end a
+/// request that is not in flight.
+pub fn replies(data: &[u8]) {
+    let Some((setup, mut stream)) = data.split_at_checked(2 * TAGS) else {
+        return;
+    };
+    let geometry = geometry();
+    let mut in_flight = setup.chunks_exact(2).zip(0..).map(|(bytes, tag)| {
+        let len = (u32::from(bytes[1]) + 1) << 9;
+        let extent = geometry.extent(u64::from(bytes[0]) << 18, len).ok()?;
+        let parent = (bytes[1] & 1 == 1).then_some(Vid::truncate(0x7c_2b24));
+        let step = match bytes[0] % 4 {
+            0 => Step::Read { parent },
+            1 => Step::Write,
+            2 => Step::Create { parent },
+            _ => Step::UpdateMap,
+        };
+        let id = WireId::new(tag, u32::from(bytes[1]) + 1)?;
+        Some((id, step, extent))
+    });
+    let mut in_flight: [Option<(WireId, Step, Extent)>; TAGS] =
+        std::array::from_fn(|_| in_flight.next().flatten());
+    while let Some((header, rest)) = stream.split_first_chunk() {
+        stream = rest;
+        let header = ResponseHeader::from_bytes(header);
+        let Some(id) = WireId::from_raw(header.id) else {
+            return;
+        };
+        let Some(place) = in_flight.get_mut(usize::from(id.tag())) else {
+            return;
+        };
+        let Some((_, step, extent)) = place.take_if(|(sent, ..)| *sent == id) else {
+            return;
+        };
+        let Ok(reply) = volume::reply(step, &extent, &header) else {
+            return;
+        };
+        let len = match reply.payload {
+            Incoming::None => 0,
+            Incoming::Data => extent.len,
+            Incoming::Discard(len) => len,
+        };
+        assert!(len <= step.data_length(&extent));
+        assert_eq!(len, header.data_length);
+        let Some((_, rest)) = stream.split_at_checked(len as usize) else {
+            return;
+        };
+        stream = rest;
+        match reply.outcome {
+            Outcome::Next(next) => *place = Some((id.next(), next, extent)),
+            Outcome::Fail(failure) => assert!(!failure.to_string().is_empty()),
+            Outcome::Done | Outcome::Created => assert!(header.result.is_success()),
+        }
+    }
+}
+
+/// What a hostile sheep says while a VDI is being mapped, and when the driver connects anew.
+pub fn mapping(data: &[u8]) {
+    let mut opening = Opening::new(Access::ReadWrite);
+    let mut stream = data;
+    for id in 1..64 {
+        let asked = RequestHeader::from_bytes(&opening.request(id));
+        let Some((header, rest)) = stream.split_first_chunk() else {
+            break;
+        };
+        stream = rest;
+        let answer = ResponseHeader::from_bytes(header);
+        let Ok(incoming) = opening.incoming(&answer) else {
+            break;
+        };
+        let len = match incoming {
+            Incoming::None => 0,
+            Incoming::Data => opening.answer_len(),
+            Incoming::Discard(len) => len,
+        };
+        assert!(len <= asked.data_length && len == answer.data_length);
+        let Some((payload, rest)) = stream.split_at_checked(len as usize) else {
+            break;
+        };
+        stream = rest;
+        match opening.answered(&answer, payload) {
+            Progress::Ask | Progress::Wait { .. } => {}
+            Progress::Open(geometry) => {
+                assert!(geometry.capacity_sectors() > 0);
+                break;
+            }
+            Progress::Refused(refusal) => {
+                assert!(!refusal.to_string().is_empty() && !refusal.advice().is_empty());
+                break;
+            }
+        }
+    }
+    let known = Identity::of_inode(&[1; inode::HEADER_LEN]);
+    if let (Some(known), Some((header, rest))) = (known, data.split_first_chunk()) {
+        let announced = probe::announced(&ResponseHeader::from_bytes(header));
+        if let (Ok(()), Some(answer)) = (announced, rest.first_chunk()) {
+            let _ = probe::found(&known, answer);
+        }
+    }
+}
+
+/// The geometry of a VDI of 64 objects of 1 MiB.
+fn geometry() -> Geometry {
+    let mut bytes = vec![0; inode::HEADER_LEN];
+    bytes[0] = b'v';
+    bytes[field::VDI_SIZE..][..8].copy_from_slice(&(64u64 << 20).to_le_bytes());
+    bytes[field::BLOCK_SIZE_SHIFT] = 20;
+    let vid = Vid::truncate(0x7c_2b25);
+    bytes[field::VDI_ID..][..4].copy_from_slice(&vid.raw().to_le_bytes());
+    let header = InodeHeader::from_prefix(&bytes).expect("a whole header");
+    header.geometry(vid).expect("a plain VDI").into()
 }
 
 /// An inode's header, and names.

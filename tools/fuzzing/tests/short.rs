@@ -15,6 +15,8 @@ use sheepdog_core::proto::inode;
 use sheepdog_fuzzing::control_lines;
 use sheepdog_fuzzing::conversation;
 use sheepdog_fuzzing::inodes;
+use sheepdog_fuzzing::mapping;
+use sheepdog_fuzzing::replies;
 use sheepdog_fuzzing::requests;
 use sheepdog_fuzzing::responses;
 use sheepdog_traces::Entry;
@@ -126,6 +128,33 @@ fn response_headers() {
     run(responses, |rng| match rng.random_bool(0.3) {
         true => random_bytes(rng, 500),
         false => damaged(&frames, rng),
+    });
+}
+
+#[test]
+fn replies_to_the_driver() {
+    let frames = corpus(false);
+    run(replies, |rng| {
+        let mut bytes = random_bytes(rng, 17);
+        bytes.resize(16, 0);
+        for tag in 0..rng.random_range(1..8u32) {
+            let mut frame = damaged(&frames, rng);
+            let generation = u32::from(bytes[2 * tag as usize + 1]) + 1;
+            if let Some(id) = frame.get_mut(8..12) {
+                id.copy_from_slice(&(generation << 10 | tag).to_le_bytes());
+            }
+            bytes.extend(frame);
+        }
+        bytes
+    });
+}
+
+#[test]
+fn answers_while_mapping() {
+    let frames = corpus(false);
+    run(mapping, |rng| {
+        let count = rng.random_range(1..4);
+        (0..count).flat_map(|_| damaged(&frames, rng)).collect()
     });
 }
 

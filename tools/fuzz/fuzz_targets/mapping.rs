@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! See `sheepdog_fuzzing::mapping`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| sheepdog_fuzzing::mapping(data));
