@@ -52,8 +52,8 @@ Examples:
 #[derive(Debug, Parser)]
 #[command(name = "devsheep", version, after_help = AFTER_HELP)]
 pub struct Args {
-    /// Address and port to serve, IPv4 or IPv6, port 0 for any; can be given several times, all
-    /// ports serve the same objects
+    /// Address and port to serve, IPv4 or IPv6, port 0 for any; can be given several times. Each
+    /// port is a gateway that --control can close, stop and hold; all serve the same objects
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7000")]
     pub listen: Vec<SocketAddr>,
 
@@ -239,7 +239,7 @@ impl Args {
     ///
     /// When one of them cannot be used; the message says what to change.
     pub async fn server(&self) -> Result<Server> {
-        let tcp = bind_tcp(&self.listen).await?;
+        let gateways = bind_tcp(&self.listen)?;
         let unix = match &self.unix {
             Some(path) => Some(bind_unix(path).await?),
             None => None,
@@ -251,10 +251,9 @@ impl Args {
         let node = match self.node_address {
             Some(address) => address,
             None => {
-                let mut address = match tcp.first() {
-                    Some(listener) => listener.local_addr()?,
-                    None => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), limits::DEFAULT_PORT),
-                };
+                let first = gateways.first().and_then(|gateway| gateway.address());
+                let default = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), limits::DEFAULT_PORT);
+                let mut address = first.unwrap_or(default);
                 if address.ip().is_unspecified() {
                     address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
                 }
@@ -273,7 +272,7 @@ impl Args {
         };
         let faults = Faults::new(self.faults()?);
         let sheep = Sheep::new(cluster, faults, bounds, self.seed);
-        Ok(Server::new(sheep, tcp, unix, control))
+        Ok(Server::new(sheep, gateways, unix, control))
     }
 }
 

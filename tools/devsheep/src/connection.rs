@@ -5,7 +5,8 @@
 //! Without faults and with objects in memory a request is carried out on the spot, and all replies
 //! to what one read brought leave in one write. Everything that takes time (a disk, a delay) runs
 //! beside the connection and comes back through a channel, so that replies overtake one another as
-//! they do on a real sheep. What a client can make a connection hold is bounded.
+//! they do on a real sheep. What a client can make a connection hold is bounded. While its gateway
+//! is stopped, a connection does nothing.
 
 use std::future::pending;
 use std::io;
@@ -27,12 +28,17 @@ use tokio::io::AsyncWrite;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tokio::sync::watch;
-use tokio::time::sleep;
 use tokio::time::sleep_until;
 use tokio::time::Instant;
 
-use crate::fault::corrupt;
 use crate::fault::Plan;
+use crate::gateway::Connected;
+use crate::gateway::Gateway;
+use crate::gateway::Mode;
+use crate::gateway::State;
+use crate::job::make_reply;
+use crate::job::Job;
+use crate::job::Late;
 use crate::sheep::Sheep;
 
 /// Room for a read: a few dozen small requests, or a good part of a large one.
@@ -51,15 +57,8 @@ pub trait Transport: AsyncRead + AsyncWrite + AsFd + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + AsFd + Unpin + Send> Transport for T {}
 
-/// A reply that was made beside the connection.
-struct Late {
-    reply: Vec<u8>,
-    ends: bool,
-    held_bytes: usize,
-}
-
 /// Whether a connection goes on.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Next {
     GoOn,
     Close,
@@ -81,12 +80,25 @@ pub struct Connection<S> {
     held: Vec<Vec<u8>>,
     held_until: Option<Instant>,
     reset: watch::Receiver<u64>,
+    gateway: Arc<Gateway>,
+    state: watch::Receiver<State>,
+    /// The gateway's state as the connection last saw it.
+    seen: State,
+    /// The client reads no replies any more, but what it sent is carried out.
+    deaf: bool,
+    _connected: Connected,
 }
 
 impl<S: Transport> Connection<S> {
     /// A connection that a client has just made.
-    pub fn new(sheep: Arc<Sheep>, stream: S, number: u64) -> Self {
+    pub fn new(sheep: Arc<Sheep>, gateway: Arc<Gateway>, stream: S, number: u64) -> Self {
+        let state = gateway.subscribe();
         Self {
+            seen: gateway.state(),
+            state,
+            deaf: false,
+            _connected: gateway.connected(),
+            gateway,
             rng: SmallRng::seed_from_u64(sheep.seed.wrapping_add(number)),
             reset: sheep.reset.subscribe(),
             sheep,
@@ -121,18 +133,46 @@ impl<S: Transport> Connection<S> {
 
     async fn serve(&mut self) -> io::Result<Next> {
         loop {
-            let next = self.process_input();
-            self.write_output().await?;
-            if next != Next::GoOn {
-                return Ok(next);
+            let mut next = self.gateway_runs().await;
+            if next == Next::GoOn {
+                next = self.process_input();
+            }
+            let written = self.write_output().await?;
+            if next != Next::GoOn || written != Next::GoOn {
+                return Ok(next.max(written));
             }
             if self.has_request() && self.has_room() {
                 continue;
             }
             let next = self.wait().await?;
             if next != Next::GoOn {
-                self.write_output().await?;
-                return Ok(next);
+                let written = self.write_output().await?;
+                return Ok(next.max(written));
+            }
+        }
+    }
+
+    /// Looks at the gateway's state, and waits while it is stopped.
+    async fn gateway_runs(&mut self) -> Next {
+        loop {
+            let state = *self.state.borrow_and_update();
+            if state.life != self.seen.life || state.mode == Mode::Close {
+                return Next::Reset;
+            }
+            let was_stopped = self.seen.mode == Mode::Stop;
+            self.seen = state;
+            if state.mode != Mode::Stop {
+                // What a client left unread before its RST is dropped, as upstream does, which asks
+                // epoll first (protocol sheet 1, "Client disconnect"). After a FIN it is read.
+                return if was_stopped && is_reset(&self.stream) {
+                    Next::Close
+                } else {
+                    Next::GoOn
+                };
+            }
+            tokio::select! {
+                _ = self.reset.changed() => return Next::Reset,
+                _ = self.state.changed() => {}
             }
         }
     }
@@ -148,21 +188,25 @@ impl<S: Transport> Connection<S> {
                 None => pending().await,
             }
         };
+        // A gateway that was stopped reads nothing more: its state comes first.
         tokio::select! {
+            biased;
+            _ = self.reset.changed() => Ok(Next::Reset),
+            // The loop around this looks at it.
+            _ = self.state.changed() => Ok(Next::GoOn),
             Some(late) = self.late.1.recv() => {
                 self.in_flight -= 1;
                 self.in_flight_bytes -= late.held_bytes;
-                self.deliver(late.reply);
-                Ok(if late.ends { Next::Close } else { Next::GoOn })
-            }
-            count = self.stream.read_buf(&mut self.input), if may_read => {
-                Ok(if count? == 0 { Next::Close } else { Next::GoOn })
+                self.deliver(late.reply.bytes);
+                Ok(if late.reply.ends { Next::Close } else { Next::GoOn })
             }
             () = released => {
                 self.release_held();
                 Ok(Next::GoOn)
             }
-            _ = self.reset.changed() => Ok(Next::Reset),
+            count = self.stream.read_buf(&mut self.input), if may_read => {
+                Ok(if count? == 0 { Next::Close } else { Next::GoOn })
+            }
         }
     }
 
@@ -202,7 +246,7 @@ impl<S: Transport> Connection<S> {
     /// Carries out the requests that have arrived completely, as long as there is room for more
     /// replies.
     fn process_input(&mut self) -> Next {
-        while self.output.len() < WRITE_MARK && self.has_room() {
+        while self.output.len() < WRITE_MARK && self.has_room() && self.gateway_is_as_seen() {
             let Some(header) = self.next_header() else {
                 break;
             };
@@ -222,6 +266,12 @@ impl<S: Transport> Connection<S> {
             self.sheep.stats.request(header.opcode, len);
             let index = self.requests;
             self.requests += 1;
+            if self.seen.mode == Mode::Hold {
+                let mut frame = self.input.split_to(len);
+                frame.advance(HEADER_LEN);
+                self.hold(header, frame.freeze());
+                continue;
+            }
             if !self.sheep.faults.is_active() && !self.sheep.cluster.store.waits_for_disk() {
                 let payload = &self.input[HEADER_LEN..len];
                 self.sheep.execute(&header, payload, &mut self.output);
@@ -256,42 +306,48 @@ impl<S: Transport> Connection<S> {
             return Next::GoOn;
         }
         if self.sheep.cluster.store.waits_for_disk() || !plan.delay.is_zero() {
-            self.run_beside(header, payload, plan);
+            let job = self.job(header, payload, plan);
+            self.run_beside(job);
             return Next::GoOn;
         }
-        let (reply, ends) = make_reply(&self.sheep, &header, &payload, &plan, &mut self.rng);
-        self.deliver(reply);
-        if ends {
+        let reply = make_reply(&self.sheep, &header, &payload, &plan, &mut self.rng);
+        self.deliver(reply.bytes);
+        if reply.ends {
             Next::Close
         } else {
             Next::GoOn
         }
     }
 
-    fn run_beside(&mut self, header: RequestHeader, payload: Bytes, plan: Plan) {
+    /// A request that is carried out away from the connection.
+    fn job(&mut self, header: RequestHeader, payload: Bytes, plan: Plan) -> Job {
         let held_bytes = header.data_length.min(self.sheep.bounds.max_payload) as usize;
         self.in_flight += 1;
         self.in_flight_bytes += held_bytes;
-        let sheep = self.sheep.clone();
-        let sender = self.late.0.clone();
-        let mut rng = SmallRng::from_rng(&mut self.rng);
-        tokio::spawn(async move {
-            let delay = plan.delay;
-            let work = move || make_reply(&sheep, &header, &payload, &plan, &mut rng);
-            let Ok((reply, ends)) = tokio::task::spawn_blocking(work).await else {
-                return;
-            };
-            if !delay.is_zero() {
-                sleep(delay).await;
-            }
-            let late = Late {
-                reply,
-                ends,
-                held_bytes,
-            };
-            // The client may be gone; then nobody wants the reply.
-            let _ = sender.send(late);
-        });
+        Job {
+            header,
+            payload,
+            plan,
+            rng: SmallRng::from_rng(&mut self.rng),
+            replies: self.late.0.clone(),
+            held_bytes,
+        }
+    }
+
+    fn run_beside(&self, job: Job) {
+        job.run_beside(self.sheep.clone(), self.gateway.clone(), self.seen.life);
+    }
+
+    /// Leaves a request with the gateway, unless that has just gone on.
+    fn hold(&mut self, header: RequestHeader, payload: Bytes) {
+        let job = self.job(header, payload, Plan::default());
+        if let Some(job) = self.gateway.hold(job) {
+            self.run_beside(job);
+        }
+    }
+
+    fn gateway_is_as_seen(&self) -> bool {
+        !self.state.has_changed().unwrap_or(true)
     }
 
     /// Puts a reply into the output, or among those that wait to be shuffled.
@@ -318,44 +374,45 @@ impl<S: Transport> Connection<S> {
         }
     }
 
-    async fn write_output(&mut self) -> io::Result<()> {
-        if self.output.is_empty() {
-            return Ok(());
+    /// Writes the output, as far as the gateway runs.
+    async fn write_output(&mut self) -> io::Result<Next> {
+        let mut written = 0;
+        while written < self.output.len() && !self.deaf {
+            let next = self.gateway_runs().await;
+            if next != Next::GoOn {
+                return Ok(next);
+            }
+            tokio::select! {
+                biased;
+                _ = self.reset.changed() => return Ok(Next::Reset),
+                _ = self.state.changed() => {}
+                count = self.stream.write(&self.output[written..]) => match count {
+                    Ok(count) => {
+                        written += count;
+                        self.sheep.stats.sent(count);
+                    }
+                    // The client has closed the connection after its last request. That and
+                    // whatever was sent before is still carried out (protocol sheet 1, "Client
+                    // disconnect").
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.deaf = true,
+                    Err(error) => return Err(error),
+                },
+            }
         }
-        self.stream.write_all(&self.output).await?;
-        self.sheep.stats.sent(self.output.len());
         self.output.clear();
         if self.output.capacity() > KEEP_OUTPUT {
             self.output = Vec::new();
         }
-        Ok(())
+        Ok(Next::GoOn)
     }
 }
 
-/// Makes the reply to a request that is neither stalled nor dropped. Returns whether the connection
-/// has to end after it.
-fn make_reply(
-    sheep: &Sheep,
-    header: &RequestHeader,
-    payload: &[u8],
-    plan: &Plan,
-    rng: &mut SmallRng,
-) -> (Vec<u8>, bool) {
-    let mut reply = Vec::new();
-    match plan.fail {
-        None => sheep.execute(header, payload, &mut reply),
-        Some(result) => {
-            if plan.apply {
-                sheep.execute(header, payload, &mut Vec::new());
-            }
-            sheep.refuse(header, result, &mut reply);
-        }
-    }
-    let mut ends = false;
-    for &how in &plan.corruptions {
-        ends |= corrupt(&mut reply, how, rng);
-    }
-    (reply, ends)
+/// Whether the peer has ended the connection with an RST.
+fn is_reset(stream: &impl AsFd) -> bool {
+    matches!(
+        rustix::net::sockopt::socket_error(stream),
+        Ok(Err(rustix::io::Errno::CONNRESET))
+    )
 }
 
 /// Makes the close of this socket an RST.

@@ -25,6 +25,8 @@ use tokio::net::UnixListener;
 
 use crate::fault::FaultConfig;
 use crate::fault::Rule;
+use crate::gateway::Gateway;
+use crate::gateway::Order;
 use crate::server::bind_unix;
 use crate::server::ControlAddress;
 use crate::sheep::Sheep;
@@ -52,6 +54,8 @@ enum Command {
     Shuffle { window: usize },
     Refuse { on: bool },
     Disconnect,
+    Gateways,
+    Gateway { index: usize, mode: Order },
     Shutdown,
 }
 
@@ -69,7 +73,29 @@ fn add(sheep: &Sheep, rule: Rule) -> Result<Value> {
     Ok(json!({}))
 }
 
-fn run(sheep: &Sheep, command: Command) -> Result<Value> {
+async fn order(
+    sheep: &Arc<Sheep>,
+    gateways: &[Arc<Gateway>],
+    index: usize,
+    mode: Order,
+) -> Result<Value> {
+    let gateway = gateways.get(index).with_context(|| {
+        let count = gateways.len();
+        format!("there is no gateway {index}; there are {count}, counted from 0")
+    })?;
+    gateway.obey(mode, sheep).await?;
+    tracing::debug!(index, ?mode, "gateway");
+    Ok(json!({}))
+}
+
+fn list(gateways: &[Arc<Gateway>]) -> Value {
+    let gateways = gateways.iter().enumerate();
+    gateways
+        .map(|(index, gateway)| gateway.to_json(index))
+        .collect()
+}
+
+async fn run(sheep: &Arc<Sheep>, gateways: &[Arc<Gateway>], command: Command) -> Result<Value> {
     match command {
         Command::Ping => Ok(json!({})),
         Command::Stats => Ok(json!({ "stats": sheep.stats.to_json() })),
@@ -96,6 +122,8 @@ fn run(sheep: &Sheep, command: Command) -> Result<Value> {
             sheep.reset_connections();
             Ok(json!({}))
         }
+        Command::Gateways => Ok(json!({ "gateways": list(gateways) })),
+        Command::Gateway { index, mode } => order(sheep, gateways, index, mode).await,
         Command::Shutdown => {
             sheep.stop.notify_one();
             Ok(json!({}))
@@ -104,9 +132,13 @@ fn run(sheep: &Sheep, command: Command) -> Result<Value> {
 }
 
 /// Answers one line.
-pub fn answer(sheep: &Sheep, line: &str) -> Value {
+pub async fn answer(sheep: &Arc<Sheep>, gateways: &[Arc<Gateway>], line: &str) -> Value {
     let parsed = serde_json::from_str(line).context("no command; see devsheep's README.md");
-    match parsed.and_then(|command| run(sheep, command)) {
+    let result = match parsed {
+        Ok(command) => run(sheep, gateways, command).await,
+        Err(error) => Err(error),
+    };
+    match result {
         Ok(mut answer) => {
             answer["ok"] = true.into();
             answer
@@ -115,12 +147,16 @@ pub fn answer(sheep: &Sheep, line: &str) -> Value {
     }
 }
 
-async fn serve(sheep: Arc<Sheep>, stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<()> {
+async fn serve(
+    sheep: Arc<Sheep>,
+    gateways: Arc<[Arc<Gateway>]>,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+) -> Result<()> {
     let (reader, mut writer) = tokio::io::split(stream);
     let mut reader = BufReader::new(reader.take(MAX_LINE));
     let mut line = String::new();
     while reader.read_line(&mut line).await? > 0 {
-        let mut text = answer(&sheep, &line).to_string();
+        let mut text = answer(&sheep, &gateways, &line).await.to_string();
         text.push('\n');
         writer.write_all(text.as_bytes()).await?;
         line.clear();
@@ -172,16 +208,17 @@ impl Listener {
         }
     }
 
-    pub(crate) async fn run(self, sheep: Arc<Sheep>) {
+    pub(crate) async fn run(self, sheep: Arc<Sheep>, gateways: Vec<Arc<Gateway>>) {
+        let gateways: Arc<[Arc<Gateway>]> = gateways.into();
         loop {
-            let sheep = sheep.clone();
+            let (sheep, gateways) = (sheep.clone(), gateways.clone());
             match &self {
                 Self::Tcp(listener, _) => match listener.accept().await {
-                    Ok((stream, _)) => drop(tokio::spawn(serve(sheep, stream))),
+                    Ok((stream, _)) => drop(tokio::spawn(serve(sheep, gateways, stream))),
                     Err(error) => tracing::warn!(%error, "control channel"),
                 },
                 Self::Unix(listener, _) => match listener.accept().await {
-                    Ok((stream, _)) => drop(tokio::spawn(serve(sheep, stream))),
+                    Ok((stream, _)) => drop(tokio::spawn(serve(sheep, gateways, stream))),
                     Err(error) => tracing::warn!(%error, "control channel"),
                 },
             }

@@ -5,9 +5,10 @@
 //! It does what a real sheep does towards a client, and what no real sheep would: it delays,
 //! shuffles, drops, corrupts and fails replies on demand. See README.md beside this crate.
 //!
-//! Rooms, from the wire inwards: `server` accepts, `connection` cuts the stream into requests and
-//! writes replies, `fault` decides what goes wrong, `ops` does what the opcodes say, `cluster`
-//! knows which VDIs there are, `store` keeps objects. `control` and `stats` look on from the side.
+//! Rooms, from the wire inwards: `server` accepts for each `gateway`, `connection` cuts the stream
+//! into requests and writes replies, `fault` decides what goes wrong, `job` is a request that takes
+//! time, `ops` does what the opcodes say, `cluster` knows which VDIs there are, `store` keeps
+//! objects. `control` and `stats` look on from the side.
 
 pub mod answer;
 pub mod cli;
@@ -16,6 +17,8 @@ pub mod connection;
 pub mod control;
 pub mod fault;
 pub mod flusher;
+pub mod gateway;
+pub mod job;
 mod ops;
 pub mod server;
 pub mod sheep;

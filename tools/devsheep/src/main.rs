@@ -50,7 +50,7 @@ fn announce(args: &Args, server: &Server) -> Result<()> {
             .iter()
             .map(|path| format!("listening on unix:{}\n", path.display())),
     );
-    let addresses = server.addresses()?;
+    let addresses = server.addresses();
     lines.extend(
         addresses
             .iter()

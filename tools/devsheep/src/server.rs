@@ -2,6 +2,7 @@
 
 //! The listening sockets, and the life of the server.
 
+use std::future::pending;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -12,7 +13,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use anyhow::Result;
-use tokio::net::TcpListener;
 use tokio::net::UnixListener;
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
@@ -22,6 +22,8 @@ use crate::connection::reset_on_close;
 use crate::connection::Connection;
 use crate::connection::Transport;
 use crate::control;
+use crate::gateway::Gateway;
+use crate::gateway::Mode;
 use crate::sheep::Sheep;
 
 /// How long the reply to SHUTDOWN may take to leave.
@@ -41,21 +43,21 @@ pub enum ControlAddress {
 /// Sockets that are bound but not served yet.
 pub struct Server {
     sheep: Arc<Sheep>,
-    tcp: Vec<TcpListener>,
+    gateways: Vec<Arc<Gateway>>,
     unix: Option<UnixListener>,
     control: Option<control::Listener>,
 }
 
 /// Binds TCP sockets, before it is known what they will serve.
-pub async fn bind_tcp(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>> {
-    let mut listeners = Vec::new();
-    for address in addresses {
-        let listener = TcpListener::bind(address).await.with_context(|| {
+pub fn bind_tcp(addresses: &[SocketAddr]) -> Result<Vec<Arc<Gateway>>> {
+    let mut gateways = Vec::new();
+    for &address in addresses {
+        let gateway = Gateway::bind(address).with_context(|| {
             format!("cannot listen on {address}; choose another port with --listen, 0 for any")
         })?;
-        listeners.push(listener);
+        gateways.push(gateway);
     }
-    Ok(listeners)
+    Ok(gateways)
 }
 
 /// Binds a UNIX socket, in the place of one that a dead server left.
@@ -74,24 +76,22 @@ impl Server {
     /// A server for `sheep` on these sockets.
     pub fn new(
         sheep: Arc<Sheep>,
-        tcp: Vec<TcpListener>,
+        gateways: Vec<Arc<Gateway>>,
         unix: Option<UnixListener>,
         control: Option<control::Listener>,
     ) -> Self {
         Self {
             sheep,
-            tcp,
+            gateways,
             unix,
             control,
         }
     }
 
-    /// The addresses of the TCP sockets.
-    pub fn addresses(&self) -> Result<Vec<SocketAddr>> {
-        self.tcp
-            .iter()
-            .map(|listener| Ok(listener.local_addr()?))
-            .collect()
+    /// The addresses of the gateways.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let addresses = self.gateways.iter().map(|gateway| gateway.address());
+        addresses.flatten().collect()
     }
 
     /// The address of the control channel, as it is printed.
@@ -102,14 +102,14 @@ impl Server {
     /// Serves until `stop` is ready, or a client shuts the cluster down.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let mut tasks = JoinSet::new();
-        for listener in self.tcp {
-            tasks.spawn(accept_tcp(self.sheep.clone(), listener));
+        for gateway in &self.gateways {
+            tasks.spawn(accept_tcp(self.sheep.clone(), gateway.clone()));
         }
         if let Some(listener) = self.unix {
             tasks.spawn(accept_unix(self.sheep.clone(), listener));
         }
         if let Some(listener) = self.control {
-            tasks.spawn(listener.run(self.sheep.clone()));
+            tasks.spawn(listener.run(self.sheep.clone(), self.gateways));
         }
         tokio::select! {
             () = stop => tracing::info!("stopped by a signal"),
@@ -121,26 +121,51 @@ impl Server {
     }
 }
 
-async fn accept_tcp(sheep: Arc<Sheep>, listener: TcpListener) {
+async fn accept_tcp(sheep: Arc<Sheep>, gateway: Arc<Gateway>) {
+    let mut state = gateway.subscribe();
+    let mut listener = None;
     loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                // Small replies must not wait for an acknowledgement.
-                if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(%error, "cannot set TCP_NODELAY");
-                }
-                tracing::debug!(%peer, "connection");
-                accepted(&sheep, stream);
+        let mode = state.borrow_and_update().mode;
+        if mode == Mode::Close {
+            listener = None;
+            gateway.listener_closed();
+        } else if listener.is_none() {
+            listener = gateway.take_listener();
+        }
+        let runs = matches!(mode, Mode::Serve | Mode::Hold);
+        let accept = async {
+            match &listener {
+                Some(listener) if runs => listener.accept().await,
+                _ => pending().await,
             }
-            Err(error) => accept_failed(&error).await,
+        };
+        tokio::select! {
+            biased;
+            changed = state.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+            result = accept => match result {
+                Ok((stream, peer)) => {
+                    // Small replies must not wait for an acknowledgement.
+                    if let Err(error) = stream.set_nodelay(true) {
+                        tracing::debug!(%error, "cannot set TCP_NODELAY");
+                    }
+                    tracing::debug!(%peer, "connection");
+                    accepted(&sheep, &gateway, stream);
+                }
+                Err(error) => accept_failed(&error).await,
+            }
         }
     }
 }
 
 async fn accept_unix(sheep: Arc<Sheep>, listener: UnixListener) {
+    let gateway = Gateway::without_port();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => accepted(&sheep, stream),
+            Ok((stream, _)) => accepted(&sheep, &gateway, stream),
             Err(error) => accept_failed(&error).await,
         }
     }
@@ -151,7 +176,7 @@ async fn accept_failed(error: &io::Error) {
     sleep(ACCEPT_PAUSE).await;
 }
 
-fn accepted<S: Transport + 'static>(sheep: &Arc<Sheep>, stream: S) {
+fn accepted<S: Transport + 'static>(sheep: &Arc<Sheep>, gateway: &Arc<Gateway>, stream: S) {
     if sheep.faults.refuses_connections() {
         reset_on_close(&stream);
         return;
@@ -163,8 +188,9 @@ fn accepted<S: Transport + 'static>(sheep: &Arc<Sheep>, stream: S) {
     }
     let sheep = sheep.clone();
     let number = sheep.stats.connected();
+    let connection = Connection::new(sheep.clone(), gateway.clone(), stream, number);
     tokio::spawn(async move {
-        Connection::new(sheep.clone(), stream, number).run().await;
+        connection.run().await;
         sheep.stats.disconnected();
     });
 }

@@ -34,7 +34,7 @@ impl Sheep {
                 .unwrap();
             runtime.block_on(async {
                 let server = args.server().await.unwrap();
-                tell.send(server.addresses().unwrap()[0]).unwrap();
+                tell.send(server.addresses()[0]).unwrap();
                 server.run(std::future::pending()).await;
             });
         });

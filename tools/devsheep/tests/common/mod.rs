@@ -32,7 +32,8 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// A `devsheep` process; killed when the test is done with it.
 pub struct Process {
     child: Child,
-    pub address: String,
+    /// Where the gateways listen on 127.0.0.1, in the order of their numbers.
+    pub addresses: Vec<String>,
     control: Option<String>,
 }
 
@@ -43,24 +44,28 @@ pub fn command(args: &[&str]) -> Command {
 }
 
 impl Process {
-    /// Starts one on a free port and waits until it is ready.
+    /// Starts one on a free port, after those in `args`, and waits until it is ready.
     pub fn start(args: &[&str]) -> Self {
+        let listen = args.iter().filter(|&&arg| arg == "--listen").count() + 1;
         let mut child = command(args)
             .args(["--listen", "127.0.0.1:0"])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let mut control = None;
+        let mut addresses = Vec::new();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         for line in lines {
             let line = line.unwrap();
             if let Some(address) = line.strip_prefix("control on ") {
                 control = Some(address.to_owned());
             } else if let Some(address) = line.strip_prefix("listening on 127") {
-                let address = format!("127{address}");
+                addresses.push(format!("127{address}"));
+            }
+            if addresses.len() == listen {
                 return Self {
                     child,
-                    address,
+                    addresses,
                     control,
                 };
             }
@@ -68,8 +73,13 @@ impl Process {
         panic!("devsheep ended before it was ready: {:?}", child.wait());
     }
 
+    /// A client of gateway 0.
     pub fn client(&self) -> Client {
-        let stream = TcpStream::connect(&self.address).unwrap();
+        self.client_of(0)
+    }
+
+    pub fn client_of(&self, gateway: usize) -> Client {
+        let stream = TcpStream::connect(&self.addresses[gateway]).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Client { stream, next_id: 1 }

@@ -88,8 +88,8 @@ impl Sheepfold {
             .build()
             .unwrap();
         let address = runtime.block_on(async {
-            let tcp = bind_tcp(&["127.0.0.1:0".parse().unwrap()]).await.unwrap();
-            let node = tcp[0].local_addr().unwrap();
+            let gateways = bind_tcp(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+            let node = gateways[0].address().unwrap();
             let options = Options {
                 upstream_delete: true,
                 flush: false,
@@ -103,7 +103,7 @@ impl Sheepfold {
                 max_connections: 1000,
             };
             let sheep = Sheep::new(cluster, Faults::default(), bounds, 1);
-            let server = Server::new(sheep, tcp, None, None);
+            let server = Server::new(sheep, gateways, None, None);
             tokio::spawn(server.run(std::future::pending()));
             node
         });
