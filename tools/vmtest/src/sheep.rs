@@ -70,8 +70,8 @@ impl Sheep {
                 "no development sheep for this test: declare `# Needs: faults`"
             )),
             _ => Err(anyhow::anyhow!(
-                "usage: host ping | host sheep kill|start|restart|stop|cont | \
-                 host sheep fault COMMAND [VALUE]"
+                "usage: host ping | host sheep kill|start|restart|stop|cont|gateways | \
+                 host sheep gateway NUMBER MODE | host sheep fault COMMAND [VALUE...]"
             )),
         };
         match result {
@@ -90,9 +90,16 @@ impl Sheep {
             }
             ["stop"] => self.signal(Signal::SIGSTOP)?,
             ["cont"] => self.signal(Signal::SIGCONT)?,
-            ["fault", command] => return self.control(command, None),
-            ["fault", command, value] => return self.control(command, Some(value)),
-            _ => bail!("expected kill, start, restart, stop, cont, or fault COMMAND [VALUE]"),
+            ["gateways"] => return self.control(&json!({ "cmd": "gateways" })),
+            ["gateway", number, mode] => return self.control(&gateway_line(number, mode)?),
+            ["fault", command] => return self.control(&control_line(command, None)?),
+            ["fault", command, value @ ..] => {
+                return self.control(&control_line(command, Some(&value.join(" ")))?)
+            }
+            _ => bail!(
+                "expected kill, start, restart, stop, cont, gateways, gateway NUMBER MODE, \
+                 or fault COMMAND [VALUE...]"
+            ),
         }
         Ok(String::new())
     }
@@ -163,25 +170,28 @@ impl Sheep {
     }
 
     /// One command to the control socket, one answer back, as devsheep's README.md describes them.
-    fn control(&self, command: &str, value: Option<&str>) -> Result<String> {
+    fn control(&self, line: &Value) -> Result<String> {
         let mut stream =
             UnixStream::connect(self.control_path()).context("control socket of the sheep")?;
         stream.set_read_timeout(Some(CONTROL_LIMIT))?;
-        writeln!(stream, "{}", control_line(command, value)?)?;
+        writeln!(stream, "{line}")?;
         let mut text = String::new();
         BufReader::new(stream)
             .read_line(&mut text)
             .context("answer of the sheep")?;
         let answer: Value = serde_json::from_str(&text).context("answer of the sheep")?;
         if answer["ok"] != true {
-            bail!("the sheep refuses {command}: {}", answer["error"]);
+            bail!("the sheep refuses {}: {}", line["cmd"], answer["error"]);
         }
         Ok(text)
     }
 }
 
-/// A command of the control channel; its value is a number, a switch, or a rule.
+/// A command of the control channel; its value is a number, a switch, JSON, or a rule.
 fn control_line(command: &str, value: Option<&str>) -> Result<Value> {
+    let long = |text: &str| -> Result<Value> {
+        serde_json::from_str(text).with_context(|| format!("{command}: expected JSON"))
+    };
     Ok(match (command, value) {
         (_, None) => json!({ "cmd": command }),
         ("shuffle", Some(window)) => {
@@ -189,8 +199,17 @@ fn control_line(command: &str, value: Option<&str>) -> Result<Value> {
             json!({ "cmd": command, "window": window })
         }
         ("refuse", Some(switch)) => json!({ "cmd": command, "on": switch == "on" }),
+        ("set", Some(text)) => json!({ "cmd": command, "faults": long(text)? }),
+        ("add", Some(text)) => json!({ "cmd": command, "rule": long(text)? }),
         (_, Some(rule)) => json!({ "cmd": command, "spec": rule }),
     })
+}
+
+fn gateway_line(number: &str, mode: &str) -> Result<Value> {
+    let index: u32 = number
+        .parse()
+        .context("gateway: expected its number, 0 for the first")?;
+    Ok(json!({ "cmd": "gateway", "index": index, "mode": mode }))
 }
 
 impl Drop for Sheep {
@@ -275,6 +294,25 @@ mod tests {
         );
         assert_eq!(line("refuse", Some("on")), r#"{"cmd":"refuse","on":true}"#);
         assert!(control_line("shuffle", Some("many")).is_err());
+        assert_eq!(
+            line("set", Some(r#"{"rules":[]}"#)),
+            r#"{"cmd":"set","faults":{"rules":[]}}"#
+        );
+        assert_eq!(
+            line("add", Some(r#"{"action":"stall"}"#)),
+            r#"{"cmd":"add","rule":{"action":"stall"}}"#
+        );
+        assert!(control_line("set", Some("nothing")).is_err());
+    }
+
+    #[test]
+    fn an_order_to_a_gateway_becomes_a_line_of_the_control_channel() {
+        let line = gateway_line("1", "stop").unwrap();
+        assert_eq!(
+            line.to_string(),
+            r#"{"cmd":"gateway","index":1,"mode":"stop"}"#
+        );
+        assert!(gateway_line("first", "stop").is_err());
     }
 
     #[test]
