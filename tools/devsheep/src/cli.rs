@@ -163,7 +163,7 @@ pub struct Args {
     pub delay: Vec<Rule>,
 
     /// Damage the reply: [TARGET=]HOW[:PROBABILITY[:COUNT]], HOW one of bit-flip, wrong-id,
-    /// duplicate, truncate, oversize
+    /// duplicate, truncate, oversize, garbage, endless, drip, stray, late, header, early, fuzz
     #[arg(long, value_name = "RULE", value_parser = Rule::corrupt)]
     pub corrupt: Vec<Rule>,
 

@@ -18,10 +18,10 @@ use bytes::Buf;
 use bytes::Bytes;
 use bytes::BytesMut;
 use rand::rngs::SmallRng;
-use rand::seq::SliceRandom;
 use rand::SeedableRng;
 use sheepdog_core::proto::limits::HEADER_LEN;
 use sheepdog_core::proto::RequestHeader;
+use sheepdog_core::proto::SdResult;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWrite;
@@ -32,6 +32,7 @@ use tokio::time::sleep_until;
 use tokio::time::Instant;
 
 use crate::fault::Plan;
+use crate::fault::Reply;
 use crate::gateway::Connected;
 use crate::gateway::Gateway;
 use crate::gateway::Mode;
@@ -39,18 +40,15 @@ use crate::gateway::State;
 use crate::job::make_reply;
 use crate::job::Job;
 use crate::job::Late;
+use crate::output::Output;
 use crate::sheep::Sheep;
 
 /// Room for a read: a few dozen small requests, or a good part of a large one.
 const READ_ROOM: usize = 256 << 10;
 /// Replies are written when there are so many bytes of them.
 const WRITE_MARK: usize = 1 << 20;
-/// An output buffer that grew beyond this for a large reply is given back.
-const KEEP_OUTPUT: usize = 4 << 20;
 /// Requests that run beside a connection.
 const MAX_IN_FLIGHT: usize = 1024;
-/// A shuffled reply waits so long for others.
-const SHUFFLE_WAIT: Duration = Duration::from_millis(20);
 
 /// A stream socket.
 pub trait Transport: AsyncRead + AsyncWrite + AsFd + Unpin + Send {}
@@ -73,12 +71,12 @@ pub struct Connection<S> {
     requests: u64,
     rng: SmallRng,
     input: BytesMut,
-    output: Vec<u8>,
+    output: Output,
+    /// What was planned for the request that the input begins with.
+    plan: Option<Plan>,
     late: (mpsc::UnboundedSender<Late>, mpsc::UnboundedReceiver<Late>),
     in_flight: usize,
     in_flight_bytes: usize,
-    held: Vec<Vec<u8>>,
-    held_until: Option<Instant>,
     reset: watch::Receiver<u64>,
     gateway: Arc<Gateway>,
     state: watch::Receiver<State>,
@@ -106,12 +104,11 @@ impl<S: Transport> Connection<S> {
             number,
             requests: 0,
             input: BytesMut::new(),
-            output: Vec::new(),
+            output: Output::default(),
+            plan: None,
             late: mpsc::unbounded_channel(),
             in_flight: 0,
             in_flight_bytes: 0,
-            held: Vec::new(),
-            held_until: None,
         }
     }
 
@@ -181,13 +178,7 @@ impl<S: Transport> Connection<S> {
     async fn wait(&mut self) -> io::Result<Next> {
         self.make_read_room();
         let may_read = self.has_room();
-        let held_until = self.held_until;
-        let released = async move {
-            match held_until {
-                Some(instant) => sleep_until(instant).await,
-                None => pending().await,
-            }
-        };
+        let release_at = self.output.release_at();
         // A gateway that was stopped reads nothing more: its state comes first.
         tokio::select! {
             biased;
@@ -197,11 +188,11 @@ impl<S: Transport> Connection<S> {
             Some(late) = self.late.1.recv() => {
                 self.in_flight -= 1;
                 self.in_flight_bytes -= late.held_bytes;
-                self.deliver(late.reply.bytes);
-                Ok(if late.reply.ends { Next::Close } else { Next::GoOn })
+                self.deliver(late.reply);
+                Ok(Next::GoOn)
             }
-            () = released => {
-                self.release_held();
+            () = until(release_at) => {
+                self.output.release(&mut self.rng);
                 Ok(Next::GoOn)
             }
             count = self.stream.read_buf(&mut self.input), if may_read => {
@@ -259,28 +250,31 @@ impl<S: Transport> Connection<S> {
                 );
                 return Next::Close;
             }
+            self.plan_ahead(&header);
             let len = HEADER_LEN + header.payload_len() as usize;
             if self.input.len() < len {
                 break;
             }
+            let plan = self.plan.take();
             self.sheep.stats.request(header.opcode, len);
-            let index = self.requests;
             self.requests += 1;
             if self.seen.mode == Mode::Hold {
                 let mut frame = self.input.split_to(len);
                 frame.advance(HEADER_LEN);
-                self.hold(header, frame.freeze());
+                self.hold(header, frame.freeze(), plan.unwrap_or_default());
                 continue;
             }
-            if !self.sheep.faults.is_active() && !self.sheep.cluster.store.waits_for_disk() {
-                let payload = &self.input[HEADER_LEN..len];
-                self.sheep.execute(&header, payload, &mut self.output);
-                self.input.advance(len);
-                continue;
+            if plan.is_none() && !self.sheep.cluster.store.waits_for_disk() {
+                if let Some(output) = self.output.plain() {
+                    let payload = &self.input[HEADER_LEN..len];
+                    self.sheep.execute(&header, payload, output);
+                    self.input.advance(len);
+                    continue;
+                }
             }
             let mut frame = self.input.split_to(len);
             frame.advance(HEADER_LEN);
-            let next = self.process_slowly(header, frame.freeze(), index);
+            let next = self.process_slowly(header, frame.freeze(), plan.unwrap_or_default());
             if next != Next::GoOn {
                 return next;
             }
@@ -288,14 +282,31 @@ impl<S: Transport> Connection<S> {
         Next::GoOn
     }
 
-    /// Carries a request out with faults, or with a disk that takes time.
-    fn process_slowly(&mut self, header: RequestHeader, payload: Bytes, index: u64) -> Next {
-        let plan = self.sheep.faults.plan(&header, index, &mut self.rng);
+    /// Decides what goes wrong with the request that the input begins with, once its header is
+    /// there: it may be answered before its payload is.
+    fn plan_ahead(&mut self, header: &RequestHeader) {
+        let holds = self.seen.mode == Mode::Hold;
+        if self.plan.is_some() || holds || !self.sheep.faults.is_active() {
+            return;
+        }
+        let faults = &self.sheep.faults;
+        let plan = faults.plan(header, self.requests, &mut self.rng);
         if let Some(plan) = &plan {
             self.sheep.stats.fault();
             tracing::debug!(number = self.number, opcode = %header.opcode, ?plan, "fault");
         }
         let plan = plan.unwrap_or_default();
+        if plan.is_early(header) {
+            let mut bytes = Vec::new();
+            let result = plan.fail.unwrap_or(SdResult::SUCCESS);
+            self.sheep.promise(header, result, &mut bytes);
+            self.deliver(Reply::new(bytes));
+        }
+        self.plan = Some(plan);
+    }
+
+    /// Carries a request out with faults, or with a disk that takes time.
+    fn process_slowly(&mut self, header: RequestHeader, payload: Bytes, plan: Plan) -> Next {
         if let Some(drop) = plan.drop {
             if drop.apply {
                 self.sheep.execute(&header, &payload, &mut Vec::new());
@@ -311,12 +322,8 @@ impl<S: Transport> Connection<S> {
             return Next::GoOn;
         }
         let reply = make_reply(&self.sheep, &header, &payload, &plan, &mut self.rng);
-        self.deliver(reply.bytes);
-        if reply.ends {
-            Next::Close
-        } else {
-            Next::GoOn
-        }
+        self.deliver(reply);
+        Next::GoOn
     }
 
     /// A request that is carried out away from the connection.
@@ -339,8 +346,8 @@ impl<S: Transport> Connection<S> {
     }
 
     /// Leaves a request with the gateway, unless that has just gone on.
-    fn hold(&mut self, header: RequestHeader, payload: Bytes) {
-        let job = self.job(header, payload, Plan::default());
+    fn hold(&mut self, header: RequestHeader, payload: Bytes, plan: Plan) {
+        let job = self.job(header, payload, plan);
         if let Some(job) = self.gateway.hold(job) {
             self.run_beside(job);
         }
@@ -350,45 +357,27 @@ impl<S: Transport> Connection<S> {
         !self.state.has_changed().unwrap_or(true)
     }
 
-    /// Puts a reply into the output, or among those that wait to be shuffled.
-    fn deliver(&mut self, reply: Vec<u8>) {
+    fn deliver(&mut self, reply: Reply) {
         let window = self.sheep.faults.shuffle_window();
-        if window <= 1 {
-            self.release_held();
-            self.output.extend_from_slice(&reply);
-            return;
-        }
-        self.held.push(reply);
-        if self.held.len() >= window {
-            self.release_held();
-        } else if self.held_until.is_none() {
-            self.held_until = Some(Instant::now() + SHUFFLE_WAIT);
-        }
-    }
-
-    fn release_held(&mut self) {
-        self.held_until = None;
-        self.held.shuffle(&mut self.rng);
-        for reply in self.held.drain(..) {
-            self.output.extend_from_slice(&reply);
-        }
+        self.output.put(reply, window, &mut self.rng);
     }
 
     /// Writes the output, as far as the gateway runs.
     async fn write_output(&mut self) -> io::Result<Next> {
-        let mut written = 0;
-        while written < self.output.len() && !self.deaf {
+        while self.output.len() > 0 && !self.deaf {
             let next = self.gateway_runs().await;
             if next != Next::GoOn {
                 return Ok(next);
             }
+            let due = self.output.due();
             tokio::select! {
                 biased;
                 _ = self.reset.changed() => return Ok(Next::Reset),
                 _ = self.state.changed() => {}
-                count = self.stream.write(&self.output[written..]) => match count {
+                () = until(due), if due.is_some() => self.output.is_due(),
+                count = self.stream.write(self.output.next()), if due.is_none() => match count {
                     Ok(count) => {
-                        written += count;
+                        self.output.wrote(count, &mut self.rng);
                         self.sheep.stats.sent(count);
                     }
                     // The client has closed the connection after its last request. That and
@@ -400,10 +389,18 @@ impl<S: Transport> Connection<S> {
             }
         }
         self.output.clear();
-        if self.output.capacity() > KEEP_OUTPUT {
-            self.output = Vec::new();
-        }
-        Ok(Next::GoOn)
+        Ok(if self.output.ends() {
+            Next::Close
+        } else {
+            Next::GoOn
+        })
+    }
+}
+
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
+        None => pending().await,
     }
 }
 

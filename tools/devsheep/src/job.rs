@@ -12,18 +12,10 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::fault::corrupt;
 use crate::fault::Plan;
+use crate::fault::Reply;
 use crate::gateway::Gateway;
 use crate::sheep::Sheep;
-
-/// A reply, and what becomes of the connection.
-pub struct Reply {
-    /// Header and payload.
-    pub bytes: Vec<u8>,
-    /// The connection has to end after it.
-    pub ends: bool,
-}
 
 /// A reply that was made away from the connection.
 pub struct Late {
@@ -92,7 +84,8 @@ impl Job {
     }
 }
 
-/// Carries out a request that is neither stalled nor dropped, and makes the reply.
+/// Carries out a request that is neither stalled nor dropped, and makes the reply: an empty one if
+/// it was answered when its header came.
 pub fn make_reply(
     sheep: &Sheep,
     header: &RequestHeader,
@@ -110,9 +103,12 @@ pub fn make_reply(
             sheep.refuse(header, result, &mut bytes);
         }
     }
-    let mut ends = false;
-    for &how in &plan.corruptions {
-        ends |= corrupt(&mut bytes, how, rng);
+    if plan.is_early(header) {
+        bytes.clear();
     }
-    Reply { bytes, ends }
+    let mut reply = Reply::new(bytes);
+    for &how in &plan.corruptions {
+        reply.corrupt(how, rng);
+    }
+    reply
 }

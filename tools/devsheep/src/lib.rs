@@ -6,7 +6,7 @@
 //! shuffles, drops, corrupts and fails replies on demand. See README.md beside this crate.
 //!
 //! Rooms, from the wire inwards: `server` accepts for each `gateway`, `connection` cuts the stream
-//! into requests and writes replies, `fault` decides what goes wrong, `job` is a request that takes
+//! into requests and writes the `output`, `fault` decides what goes wrong, `job` is a request that takes
 //! time, `ops` does what the opcodes say, `cluster` knows which VDIs there are, `store` keeps
 //! objects. `control` and `stats` look on from the side.
 
@@ -20,6 +20,7 @@ pub mod flusher;
 pub mod gateway;
 pub mod job;
 mod ops;
+mod output;
 pub mod server;
 pub mod sheep;
 pub mod stats;

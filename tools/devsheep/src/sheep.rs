@@ -81,6 +81,11 @@ impl Sheep {
         self.reply(header, out, |_| Err(result));
     }
 
+    /// Appends a reply to a request that is still to be carried out, and counts nothing.
+    pub fn promise(&self, header: &RequestHeader, result: SdResult, out: &mut Vec<u8>) {
+        append_reply(header, self.cluster.epoch(), out, |_| Err(result));
+    }
+
     fn reply(
         &self,
         header: &RequestHeader,

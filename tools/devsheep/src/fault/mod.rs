@@ -8,9 +8,10 @@
 mod corrupt;
 mod rule;
 
-pub use corrupt::corrupt;
+pub use corrupt::Corruption;
+pub use corrupt::Reply;
+pub use corrupt::Then;
 pub use rule::Action;
-pub use rule::Corruption;
 pub use rule::Rule;
 
 use std::sync::atomic::AtomicBool;
@@ -26,6 +27,9 @@ use serde::Deserialize;
 use serde::Serialize;
 use sheepdog_core::proto::RequestHeader;
 use sheepdog_core::proto::SdResult;
+
+/// A dripping reply sends one byte in this time.
+pub const DRIP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// All faults that are switched on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -72,6 +76,14 @@ pub struct Plan {
 impl Plan {
     fn is_fault(&self) -> bool {
         *self != Self::default()
+    }
+
+    /// Whether the request `header` is answered before its payload has come.
+    pub fn is_early(&self, header: &RequestHeader) -> bool {
+        header.payload_len() > 0
+            && self.corruptions.contains(&Corruption::Early)
+            && !self.stall
+            && self.drop.is_none()
     }
 }
 
@@ -204,7 +216,7 @@ impl Faults {
                     let ms = rng.random_range(min_ms..=max_ms.max(min_ms));
                     plan.delay += Duration::from_millis(ms);
                 }
-                Action::Corrupt { how } => plan.corruptions.push(how),
+                Action::Corrupt { how } => plan.corruptions.push(how.choose(rng)),
             }
         }
         plan.is_fault().then_some(plan)

@@ -14,21 +14,7 @@ use sheepdog_core::proto::Opcode;
 use sheepdog_core::proto::RequestHeader;
 use sheepdog_core::proto::SdResult;
 
-/// A way to damage a reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Corruption {
-    /// One random bit of the header is flipped.
-    BitFlip,
-    /// The id is that of no request.
-    WrongId,
-    /// The reply is sent twice.
-    Duplicate,
-    /// The payload ends early, and with it the connection.
-    Truncate,
-    /// `data_length` says more than was asked for, and more than follows.
-    Oversize,
-}
+use super::Corruption;
 
 /// What a rule does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -240,16 +226,10 @@ impl Rule {
     pub fn corrupt(text: &str) -> Result<Self> {
         let spec = Spec::parse(text)?;
         let (target, how) = spec.split();
-        let how = match how {
-            "bit-flip" => Corruption::BitFlip,
-            "wrong-id" => Corruption::WrongId,
-            "duplicate" => Corruption::Duplicate,
-            "truncate" => Corruption::Truncate,
-            "oversize" => Corruption::Oversize,
-            _ => bail!(
-                "{how:?} is no damage; use bit-flip, wrong-id, duplicate, truncate or oversize"
-            ),
-        };
+        let how = Corruption::from_name(how).with_context(|| {
+            let names = Corruption::NAMES.map(|(name, _)| name);
+            format!("{how:?} is no damage; use one of {}", names.join(", "))
+        })?;
         spec.rule(target, Action::Corrupt { how })
     }
 
