@@ -43,7 +43,7 @@ enum Command {
     Faults,
     Set { faults: FaultConfig },
     Add { rule: Rule },
-    Clear,
+    Clear { spec: Option<String> },
     Fail { spec: String },
     FailApplied { spec: String },
     Stall { spec: String },
@@ -71,6 +71,32 @@ fn add(sheep: &Sheep, rule: Rule) -> Result<Value> {
     rule.check()?;
     sheep.faults.add(rule);
     Ok(json!({}))
+}
+
+/// The rule that a command adds.
+fn rule(command: &str, spec: &str) -> Result<Rule> {
+    match command {
+        "fail" => Rule::fail(spec, false),
+        "fail_applied" => Rule::fail(spec, true),
+        "stall" => Rule::stall(spec),
+        "drop" => Rule::drop(spec, false),
+        "drop_applied" => Rule::drop(spec, true),
+        "delay" => Rule::delay(spec),
+        "corrupt" => Rule::corrupt(spec),
+        _ => bail!(
+            "no rule comes from {command:?}; use the command that added it, as in `fail ANY=HALT`"
+        ),
+    }
+}
+
+/// Switches the rules off that the command and the text in `spec` added.
+fn remove(sheep: &Sheep, spec: &str) -> Result<Value> {
+    let (command, text) = spec.split_once(' ').unwrap_or((spec, ""));
+    let removed = sheep.faults.remove(&rule(command, text)?);
+    if removed == 0 {
+        bail!("no such rule is switched on; the command `faults` shows those that are");
+    }
+    Ok(json!({ "removed": removed }))
 }
 
 async fn order(
@@ -102,14 +128,15 @@ async fn run(sheep: &Arc<Sheep>, gateways: &[Arc<Gateway>], command: Command) ->
         Command::Faults => Ok(json!({ "faults": sheep.faults.get() })),
         Command::Set { faults } => set(sheep, faults),
         Command::Add { rule } => add(sheep, rule),
-        Command::Clear => set(sheep, FaultConfig::default()),
-        Command::Fail { spec } => add(sheep, Rule::fail(&spec, false)?),
-        Command::FailApplied { spec } => add(sheep, Rule::fail(&spec, true)?),
-        Command::Stall { spec } => add(sheep, Rule::stall(&spec)?),
-        Command::Drop { spec } => add(sheep, Rule::drop(&spec, false)?),
-        Command::DropApplied { spec } => add(sheep, Rule::drop(&spec, true)?),
-        Command::Delay { spec } => add(sheep, Rule::delay(&spec)?),
-        Command::Corrupt { spec } => add(sheep, Rule::corrupt(&spec)?),
+        Command::Clear { spec: None } => set(sheep, FaultConfig::default()),
+        Command::Clear { spec: Some(spec) } => remove(sheep, &spec),
+        Command::Fail { spec } => add(sheep, rule("fail", &spec)?),
+        Command::FailApplied { spec } => add(sheep, rule("fail_applied", &spec)?),
+        Command::Stall { spec } => add(sheep, rule("stall", &spec)?),
+        Command::Drop { spec } => add(sheep, rule("drop", &spec)?),
+        Command::DropApplied { spec } => add(sheep, rule("drop_applied", &spec)?),
+        Command::Delay { spec } => add(sheep, rule("delay", &spec)?),
+        Command::Corrupt { spec } => add(sheep, rule("corrupt", &spec)?),
         Command::Shuffle { window } => {
             sheep.faults.shuffle(window);
             Ok(json!({}))

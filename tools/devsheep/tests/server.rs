@@ -126,6 +126,34 @@ fn faults_are_switched_on_and_off_while_the_server_runs() {
 }
 
 #[test]
+fn a_cluster_waits_for_a_time_and_other_faults_stay_with_their_counts() {
+    let process = Process::start(&CONTROL);
+    let mut client = process.client();
+    create_object(&mut client);
+    process.control(r#"{"cmd":"fail","spec":"READ_OBJ@data=HALT:1:2"}"#);
+    process.control(r#"{"cmd":"fail","spec":"GET_VDI_INFO=WAIT_FOR_JOIN"}"#);
+    assert_eq!(client.result(small_read(), &[]), SdResult::HALT);
+    let info = RequestHeader::get_vdi_info(0);
+    let found = |client: &mut Client| client.result(info, &lookup("test", ""));
+    assert_eq!(found(&mut client), SdResult::WAIT_FOR_JOIN);
+    let clear = r#"{"cmd":"clear","spec":"fail GET_VDI_INFO=WAIT_FOR_JOIN"}"#;
+    assert_eq!(process.control(clear)["removed"], 1);
+    assert_eq!(found(&mut client), SdResult::NO_VDI);
+    assert_eq!(client.result(small_read(), &[]), SdResult::HALT);
+    assert_eq!(client.result(small_read(), &[]), SdResult::SUCCESS);
+    for (spec, expected) in [
+        ("fail GET_VDI_INFO=WAIT_FOR_JOIN", "no such rule"),
+        ("fail", "no result"),
+        ("shuffle 3", "no rule comes"),
+    ] {
+        let answer = process.control(&format!(r#"{{"cmd":"clear","spec":"{spec}"}}"#));
+        assert!(answer["error"].as_str().unwrap().contains(expected));
+    }
+    let rules = &process.control(r#"{"cmd":"faults"}"#)["faults"]["rules"];
+    assert_eq!(rules.as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn an_applied_failure_is_carried_out_and_a_plain_one_is_not() {
     for (switch, expected) in [("--fail", 0), ("--fail-applied", 5)] {
         let process = Process::start(&[switch, "WRITE_OBJ=NO_SPACE"]);

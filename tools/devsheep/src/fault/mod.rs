@@ -149,6 +149,19 @@ impl Faults {
         self.replace(&mut live, config, rules);
     }
 
+    /// Switches the rules off that are like this one, and leaves the others and their counts as
+    /// they are. Returns how many there were.
+    pub fn remove(&self, rule: &Rule) -> usize {
+        let mut live = self.live.write();
+        let mut config = live.config.clone();
+        config.rules.retain(|other| other != rule);
+        let mut rules = live.rules.clone();
+        rules.retain(|other| other.rule != *rule);
+        let removed = live.rules.len() - rules.len();
+        self.replace(&mut live, config, rules);
+        removed
+    }
+
     /// See [`FaultConfig::shuffle`].
     pub fn shuffle(&self, window: usize) {
         let mut live = self.live.write();
