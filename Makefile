@@ -71,10 +71,14 @@ smoke: KERNEL_TARGETS := $(KERNEL_TARGET)
 smoke: vm-ready
 	$(VM) run --smoke
 
+# KILL, START, STOP and CONT are shell commands that do that to the cluster's first gateway; without
+# them, tests that need it are skipped.
+lower = $(shell echo $(1) | tr A-Z a-z)
 .PHONY: test-cluster
 test-cluster: vm-ready
 	@test -n "$(GATEWAYS)" || { echo 'name the cluster: make test-cluster GATEWAYS=192.0.2.1:7000,...' >&2; exit 1; }
-	$(VM) run --gateways "$(GATEWAYS)"
+	$(VM) run --gateways "$(GATEWAYS)" $(foreach event,KILL START STOP CONT,\
+		$(if $($(event)),--event "$(call lower,$(event))=$($(event))"))
 
 # Clients that others wrote: QEMU's tools with its Sheepdog driver, and tgt.
 .PHONY: interop

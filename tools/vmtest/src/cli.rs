@@ -12,6 +12,7 @@ use regex::Regex;
 use crate::header::Test;
 use crate::host_dir::{Contents, HostDir};
 use crate::kernel::Kernel;
+use crate::outside;
 use crate::qemu::{self, Accelerator};
 use crate::report::Collector;
 use crate::sheep::outside_gateways;
@@ -130,6 +131,10 @@ pub struct MachineArgs {
     /// are skipped
     #[arg(long, value_name = "LIST")]
     gateways: Option<String>,
+    /// How something is done to that cluster's first gateway: kill, start, stop (as SIGSTOP), cont. A
+    /// shell command on this host. With all four given, tests that need no more of it run, too
+    #[arg(long, value_name = "NAME=COMMAND", value_parser = outside::event, requires = "gateways")]
+    event: Vec<(String, String)>,
     /// Let the machine's clock count instructions, on one CPU: times repeat exactly
     #[arg(long)]
     icount: bool,
@@ -264,6 +269,7 @@ impl MachineArgs {
             scale: self.scale,
             devsheep: self.devsheep.clone(),
             gateways: gateways.transpose()?,
+            events: self.event.iter().cloned().collect(),
             logs: std::path::absolute(&self.logs)?,
         })
     }

@@ -23,7 +23,10 @@ pub enum Need {
     Module,
     /// A sheep: the development sheep or a cluster (`--gateways`).
     Sheep,
-    /// Control over the sheep: kill, stop, faults. Never given with `--gateways`.
+    /// The sheep can be killed, started, stopped and continued. With `--gateways` only if `--event`
+    /// says how.
+    Events,
+    /// Control over the sheep in every respect. Never given with `--gateways`.
     Faults,
 }
 
@@ -154,8 +157,9 @@ impl Test {
                     match word {
                         "module" => self.needs.push(Need::Module),
                         "sheep" => self.needs.push(Need::Sheep),
+                        "events" => self.needs.extend([Need::Sheep, Need::Events]),
                         "faults" => self.needs.extend([Need::Sheep, Need::Faults]),
-                        _ => bail!("expected words out of `module`, `sheep`, `faults`"),
+                        _ => bail!("expected words out of `module`, `sheep`, `events`, `faults`"),
                     }
                 }
             }

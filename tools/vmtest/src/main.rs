@@ -13,6 +13,7 @@ mod host_dir;
 mod kernel;
 mod message;
 mod modules;
+mod outside;
 mod qemu;
 mod qmp;
 mod report;

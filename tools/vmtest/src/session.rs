@@ -15,7 +15,7 @@ use regex::Regex;
 use crate::complaint::is_complaint;
 use crate::hang;
 use crate::message::{end_marker, ToGuest, ToHost};
-use crate::sheep::Sheep;
+use crate::sheep::Shepherd;
 use crate::vm::{Event, Vm};
 
 /// Exit status of a script that cannot run here (as automake has it).
@@ -128,7 +128,7 @@ impl<'a> Session<'a> {
     }
 
     /// Runs a script to its end or its limit.
-    pub fn run(&mut self, order: &Order<'_>, sheep: &mut Option<Sheep>) -> Result<Verdict> {
+    pub fn run(&mut self, order: &Order<'_>, shepherd: &mut Shepherd) -> Result<Verdict> {
         self.runs += 1;
         let id = self.runs;
         self.complaint = None;
@@ -153,7 +153,7 @@ impl<'a> Session<'a> {
                 Some(Event::Output(line)) if line == marker => output_open = false,
                 Some(Event::Output(line)) => self.printed(line, order.show)?,
                 Some(Event::Message(ToHost::Ask { id, words })) => {
-                    let (status, text) = Sheep::command(sheep, &words);
+                    let (status, text) = shepherd.command(&words);
                     self.vm.send(&ToGuest::Answer { id, status, text })?;
                 }
                 Some(Event::Message(ToHost::Done {

@@ -15,12 +15,23 @@ use nix::sys::signal::{kill, Signal};
 use nix::unistd::Pid;
 use serde_json::{json, Value};
 
+use crate::outside::Events;
 use crate::qemu::bound_to_runner;
 
 /// How long the sheep may take until it says where it listens.
 const START_LIMIT: Duration = Duration::from_secs(10);
 /// How long it may take to answer on its control socket.
 const CONTROL_LIMIT: Duration = Duration::from_secs(10);
+
+/// Who carries out what a test orders.
+pub enum Shepherd {
+    /// Nobody.
+    None,
+    /// The sheep of this test.
+    Own(Box<Sheep>),
+    /// Somebody else's cluster, with the commands that were given for it.
+    Outside(Events),
+}
 
 /// A development sheep.
 pub struct Sheep {
@@ -31,6 +42,29 @@ pub struct Sheep {
     child: Option<Child>,
     /// 0 stands for any, until the first start.
     ports: Vec<u16>,
+}
+
+impl Shepherd {
+    /// Carries out a command of a test: exit status and text.
+    pub fn command(&mut self, words: &[String]) -> (u8, String) {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let result = match (self, words.as_slice()) {
+            (_, ["ping"]) => Ok(String::new()),
+            (Self::Own(sheep), ["sheep", rest @ ..]) => sheep.order(rest),
+            (Self::Outside(events), ["sheep", rest @ ..]) => events.order(rest),
+            (Self::None, ["sheep", ..]) => Err(anyhow::anyhow!(
+                "no development sheep for this test: declare `# Needs: faults`"
+            )),
+            _ => Err(anyhow::anyhow!(
+                "usage: host ping | host sheep kill|start|restart|stop|cont|gateways | \
+                 host sheep gateway NUMBER MODE | host sheep fault COMMAND [VALUE...]"
+            )),
+        };
+        match result {
+            Ok(text) => (0, text),
+            Err(error) => (1, format!("host: {error:#}\n")),
+        }
+    }
 }
 
 impl Sheep {
@@ -58,26 +92,6 @@ impl Sheep {
     pub fn gateways(&self) -> String {
         let ports = self.ports.iter().map(|port| format!("10.0.2.2:{port}"));
         ports.collect::<Vec<_>>().join(",")
-    }
-
-    /// Carries out a command of a test: exit status and text.
-    pub fn command(sheep: &mut Option<Self>, words: &[String]) -> (u8, String) {
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let result = match (sheep, words.as_slice()) {
-            (_, ["ping"]) => Ok(String::new()),
-            (Some(sheep), ["sheep", rest @ ..]) => sheep.order(rest),
-            (None, ["sheep", ..]) => Err(anyhow::anyhow!(
-                "no development sheep for this test: declare `# Needs: faults`"
-            )),
-            _ => Err(anyhow::anyhow!(
-                "usage: host ping | host sheep kill|start|restart|stop|cont|gateways | \
-                 host sheep gateway NUMBER MODE | host sheep fault COMMAND [VALUE...]"
-            )),
-        };
-        match result {
-            Ok(text) => (0, text),
-            Err(error) => (1, format!("host: {error:#}\n")),
-        }
     }
 
     fn order(&mut self, words: &[&str]) -> Result<String> {
@@ -318,7 +332,7 @@ mod tests {
     #[test]
     fn a_command_without_a_sheep_says_what_to_do() {
         let words = ["sheep", "kill"].map(String::from);
-        let (status, text) = Sheep::command(&mut None, &words);
+        let (status, text) = Shepherd::None.command(&words);
         assert_eq!(status, 1);
         assert!(text.contains("Needs: faults"));
     }

@@ -16,10 +16,11 @@ use crate::header::{Kernels, Need, Test};
 use crate::host_dir::HostDir;
 use crate::kernel::Kernel;
 use crate::message::HOST_DIR;
+use crate::outside::Events;
 use crate::qemu::{Accelerator, Machine};
 use crate::report::{Collector, Outcome};
 use crate::session::{Order, Session, Verdict};
-use crate::sheep::Sheep;
+use crate::sheep::{Sheep, Shepherd};
 use crate::vm::Vm;
 
 /// Limit for booting: an idle host takes 4 s, one with ten busy processes per CPU took 55 s.
@@ -52,6 +53,8 @@ pub struct Settings {
     pub devsheep: Option<PathBuf>,
     /// Somebody else's cluster, as the guest sees it.
     pub gateways: Option<String>,
+    /// What can be done to it.
+    pub events: Events,
     /// Where logs go.
     pub logs: PathBuf,
 }
@@ -79,6 +82,8 @@ impl Settings {
             Some("needs the module (--module or --kernel DIR=MODULE)".into())
         } else if needs(Need::Faults) && self.gateways.is_some() {
             Some("needs control over the sheep, which an outside cluster does not give".into())
+        } else if needs(Need::Events) && self.gateways.is_some() && !self.events.are_complete() {
+            Some("needs commands for events of the outside cluster (--event)".into())
         } else if needs(Need::Sheep) && self.gateways.is_none() && self.devsheep.is_none() {
             Some("needs a sheep (--devsheep or --gateways)".into())
         } else {
@@ -122,7 +127,7 @@ impl Settings {
         target: &Target,
         test: &Test,
         logs: &Path,
-    ) -> Result<(Option<Sheep>, BTreeMap<String, String>)> {
+    ) -> Result<(Shepherd, BTreeMap<String, String>)> {
         let mut env = BTreeMap::from([
             ("TEST".to_owned(), test.name.clone()),
             ("LIB".into(), format!("{HOST_DIR}/tests/lib.sh")),
@@ -136,17 +141,17 @@ impl Settings {
             env.insert("MODULE".into(), format!("{HOST_DIR}/sheepdog.ko"));
         }
         if !test.needs.contains(&Need::Sheep) {
-            return Ok((None, env));
+            return Ok((Shepherd::None, env));
         }
         if let Some(gateways) = &self.gateways {
             env.insert("GATEWAYS".into(), gateways.clone());
-            return Ok((None, env));
+            return Ok((Shepherd::Outside(self.events.clone()), env));
         }
         let program = self.devsheep.as_deref().context("no development sheep")?;
         let log = logs.join(format!("sheep-{}.log", test.name));
         let sheep = Sheep::start(program, &test.sheep, test.gateways, &log)?;
         env.insert("GATEWAYS".into(), sheep.gateways());
-        Ok((Some(sheep), env))
+        Ok((Shepherd::Own(Box::new(sheep)), env))
     }
 }
 
