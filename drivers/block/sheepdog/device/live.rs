@@ -86,7 +86,8 @@ impl Live {
         }
         let owner = device.clone();
         let name = CString::try_from_fmt(fmt!("{}-rec", &*device.name))?;
-        let body = move || recovery::run(&owner);
+        let sockets = recovery::places(device)?;
+        let body = move || recovery::run(&owner, sockets);
         threads.push(Thread::spawn(&name, body)?, GFP_KERNEL)?;
         Ok(())
     }

@@ -103,13 +103,17 @@ pub(super) fn prepare(socket: &Socket, reply_timeout_ms: u32) {
     socket.wait_forever();
 }
 
-/// The body of the thread; ends when the device is shut.
-pub(super) fn run(device: &Device) {
-    // A place for every connection, so that none has to be found when memory is short.
-    let Ok(mut sockets) = KVec::with_capacity(device.links.len(), GFP_KERNEL) else {
-        pr_err!("{}: no memory to reconnect with\n", &*device.name);
-        return device.shut();
-    };
+/// A place for a connection of every link, so that none has to be found when memory is short.
+///
+/// # Errors
+///
+/// `ENOMEM`.
+pub(super) fn places(device: &Device) -> Result<KVec<Arc<Socket>>> {
+    Ok(KVec::with_capacity(device.links.len(), GFP_KERNEL)?)
+}
+
+/// The body of the thread; ends when the device is shut. `sockets` has the [`places`].
+pub(super) fn run(device: &Device, mut sockets: KVec<Arc<Socket>>) {
     let mut announced = Admission::Send;
     loop {
         match next_errand(device, &mut announced) {
