@@ -51,14 +51,16 @@ install: module tools
 	tools/build/install $(BIN)
 
 # What virtual machines are made of; vmtest (tools/vmtest) boots them.
+# SCALE multiplies the limits of tests, for a slow or busy host.
 VM := $(RUN) --kernels --with vm-root tools/build/vm
+SCALE ?= 1
 
 .PHONY: vm-ready
 vm-ready: all-kernels tools
 
 .PHONY: vm-test
 vm-test: vm-ready
-	$(VM) run
+	$(VM) run --scale $(SCALE)
 
 # From insmod to rmmod in one machine, step by step, with times and speeds (tools/demo/in-the-vm).
 .PHONY: demo
@@ -69,7 +71,7 @@ demo: vm-ready
 .PHONY: smoke
 smoke: KERNEL_TARGETS := $(KERNEL_TARGET)
 smoke: vm-ready
-	$(VM) run --smoke
+	$(VM) run --scale $(SCALE) --smoke
 
 # KILL, START, STOP and CONT are shell commands that do that to the cluster's first gateway; without
 # them, tests that need it are skipped.
@@ -77,7 +79,7 @@ lower = $(shell echo $(1) | tr A-Z a-z)
 .PHONY: test-cluster
 test-cluster: vm-ready
 	@test -n "$(GATEWAYS)" || { echo 'name the cluster: make test-cluster GATEWAYS=192.0.2.1:7000,...' >&2; exit 1; }
-	$(VM) run --gateways "$(GATEWAYS)" $(foreach event,KILL START STOP CONT,\
+	$(VM) run --scale $(SCALE) --gateways "$(GATEWAYS)" $(foreach event,KILL START STOP CONT,\
 		$(if $($(event)),--event "$(call lower,$(event))=$($(event))"))
 
 # Clients that others wrote: QEMU's tools with its Sheepdog driver, and tgt.
