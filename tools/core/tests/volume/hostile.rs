@@ -121,7 +121,7 @@ proptest! {
         len in 1u32..600,
         bytes in reply_bytes(),
     ) {
-        let extent = super::shell::geometry(1 << 30).extent(4096, len).unwrap();
+        let extent = super::world::geometry(1 << 30).extent(4096, len).unwrap();
         judge(step, &extent, &bytes);
     }
 }

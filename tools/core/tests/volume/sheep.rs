@@ -4,6 +4,9 @@
 //! rule that a client must keep checked when a request arrives (protocol sheet 7.3, 8 and 9).
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::hash::Hash;
+use std::hash::Hasher;
 
 use sheepdog_core::proto::inode::GREF_OFFSET;
 use sheepdog_core::proto::inode::MAP_OFFSET;
@@ -16,7 +19,9 @@ use sheepdog_core::proto::RequestHeader;
 use sheepdog_core::proto::ResponseHeader;
 use sheepdog_core::proto::SdResult;
 use sheepdog_core::proto::Vid;
+use sheepdog_core::volume::WireId;
 
+use super::abandoned::Abandoned;
 use super::history::Cells;
 use super::history::Content;
 
@@ -29,7 +34,7 @@ pub const OWN: Vid = Vid::truncate(0x7c2b25);
 pub const PARENT: Vid = Vid::truncate(0x7c2b24);
 
 /// What follows a request's header.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Body {
     None,
     /// The same content for every cell of the range.
@@ -66,13 +71,15 @@ pub struct Sheep {
     pub received: BTreeMap<u32, (RequestHeader, Body)>,
     /// Requests that were executed, and their replies, by their id.
     pub answers: BTreeMap<u32, (RequestHeader, Answer)>,
+    /// Requests of lost connections that may still be executed, by their id.
+    pub abandoned: BTreeMap<u32, Abandoned>,
 }
 
-fn is_map_write(request: &RequestHeader) -> bool {
+pub fn is_map_write(request: &RequestHeader) -> bool {
     request.object_arm().oid.kind() == ObjectKind::Inode && request.opcode == Opcode::WRITE_OBJ
 }
 
-fn map_index(request: &RequestHeader) -> usize {
+pub fn map_index(request: &RequestHeader) -> usize {
     ((request.object_arm().offset - MAP_OFFSET) / 4) as usize
 }
 
@@ -105,7 +112,23 @@ impl Sheep {
             objects,
             received: BTreeMap::new(),
             answers: BTreeMap::new(),
+            abandoned: BTreeMap::new(),
         }
+    }
+
+    /// Everything that the future depends on. A live request is known by its ticket and its step.
+    pub fn digest(&self, into: &mut impl Hasher) {
+        let tag = |id: &u32| WireId::from_raw(*id).expect("an id").tag();
+        let received: BTreeSet<_> = self.received.keys().map(tag).collect();
+        let answers = self.answers.iter().map(|(id, (_, answer))| {
+            let result = ResponseHeader::from_bytes(&answer.header).result.0;
+            (tag(id), (result, &answer.contents))
+        });
+        let answers: BTreeMap<_, _> = answers.collect();
+        let abandoned = self.abandoned.iter();
+        let abandoned: BTreeSet<_> = abandoned.map(|(id, one)| (tag(id), one.key())).collect();
+        (&self.map, &self.objects).hash(into);
+        (received, answers, abandoned).hash(into);
     }
 
     /// Requests whose replies the client does not have.
@@ -132,6 +155,7 @@ impl Sheep {
         } else {
             self.check_data(&request, arm.oid, &body);
         }
+        self.check_abandoned(&request, &body);
         let twin = self.in_flight().any(|other| other.id == request.id);
         assert!(!twin, "two requests with one id");
         self.received.insert(request.id, (request, body));
@@ -224,7 +248,7 @@ impl Sheep {
             .insert(id, (request, Answer { header, contents }));
     }
 
-    fn apply(&mut self, request: &RequestHeader, body: &Body) -> Vec<Content> {
+    pub fn apply(&mut self, request: &RequestHeader, body: &Body) -> Vec<Content> {
         let arm = request.object_arm();
         if is_map_write(request) {
             self.map[map_index(request)] = OWN.raw();
@@ -248,6 +272,11 @@ impl Sheep {
         let object = self.objects.get_mut(&arm.oid).expect("an object");
         object[range].fill(*content);
         Vec::new()
+    }
+
+    /// The reply to the request `id` leaves the cluster, or is lost.
+    pub fn take_answer(&mut self, id: u32) -> Answer {
+        self.answers.remove(&id).expect("a reply").1
     }
 
     /// What somebody who opens the VDI now finds in a cell.

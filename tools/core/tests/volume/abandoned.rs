@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the modelled gateways have read from connections that were given up, and may still execute
+//! (protocol sheet 14), for as long as Documentation/failover.rst takes them to.
+
+use sheepdog_core::proto::ObjectId;
+use sheepdog_core::proto::Opcode;
+use sheepdog_core::proto::RequestHeader;
+
+use super::sheep::is_map_write;
+use super::sheep::map_index;
+use super::sheep::Body;
+use super::sheep::Sheep;
+use super::sheep::OWN;
+use super::world::FENCE_MS;
+
+/// How long a gateway needs that was heard of since.
+const SHORT_FENCE_MS: u64 = 5_000;
+
+/// A request that nobody waits for.
+#[derive(Clone, Debug)]
+pub struct Abandoned {
+    request: RequestHeader,
+    body: Body,
+    gateway: u32,
+    lost_ms: u64,
+    /// The gateway was heard of after the loss.
+    heard: bool,
+}
+
+impl Abandoned {
+    /// What tells it from others of its ticket.
+    pub fn key(&self) -> (u8, Body, u32, u64, bool) {
+        let (opcode, body) = (self.request.opcode.0, self.body.clone());
+        (opcode, body, self.gateway, self.lost_ms, self.heard)
+    }
+
+    fn is_dead(&self, now_ms: u64) -> bool {
+        let age_ms = now_ms - self.lost_ms;
+        age_ms >= u64::from(FENCE_MS) || (self.heard && age_ms >= SHORT_FENCE_MS)
+    }
+}
+
+impl Sheep {
+    /// The connection of the request `id` is reset after `gateway` has read it.
+    pub fn abandon(&mut self, id: u32, gateway: u32, lost_ms: u64) {
+        let (request, body) = self.received.remove(&id).expect("a request that arrived");
+        if request.opcode != Opcode::READ_OBJ {
+            let abandoned = Abandoned {
+                request,
+                body,
+                gateway,
+                lost_ms,
+                heard: false,
+            };
+            self.abandoned.insert(id, abandoned);
+        }
+    }
+
+    /// A gateway, or the host of its ended process, gives a sign of life.
+    pub fn hear(&mut self, gateway: u32, now_ms: u64) {
+        for abandoned in self.abandoned.values_mut() {
+            abandoned.heard |= abandoned.gateway == gateway;
+        }
+        self.bury(now_ms);
+    }
+
+    /// Nothing that old is executed any more.
+    pub fn bury(&mut self, now_ms: u64) {
+        self.abandoned
+            .retain(|_, abandoned| !abandoned.is_dead(now_ms));
+    }
+
+    /// A gateway executes what nobody waits for.
+    pub fn execute_abandoned(&mut self, id: u32) {
+        let abandoned = self.abandoned.remove(&id).expect("an abandoned request");
+        self.apply(&abandoned.request, &abandoned.body);
+    }
+
+    /// Number of requests that may be executed.
+    pub fn pending(&self) -> usize {
+        self.received.len() + self.abandoned.len()
+    }
+
+    /// One of them is executed, or never will be; nobody waits for the reply.
+    pub fn settle(&mut self, pick: usize, executed: bool) {
+        let mut ids = self.received.keys().chain(self.abandoned.keys());
+        let id = *ids.nth(pick).expect("a pick in range");
+        match (self.received.remove(&id), executed) {
+            (Some((request, body)), true) => drop(self.apply(&request, &body)),
+            (None, true) => self.execute_abandoned(id),
+            (_, false) => drop(self.abandoned.remove(&id)),
+        }
+    }
+
+    /// Panics when a request that arrives must not run beside one that was abandoned.
+    pub fn check_abandoned(&self, request: &RequestHeader, body: &Body) {
+        for other in self.abandoned.values() {
+            if is_map_write(request) {
+                let idx = map_index(request);
+                let twin = is_map_write(&other.request) && map_index(&other.request) == idx;
+                let entry = self.map[idx];
+                let refers = entry != 0 && entry != OWN.raw();
+                assert!(
+                    !(twin && refers),
+                    "a map write of an inherited entry while an abandoned one may run"
+                );
+            } else if request.opcode != Opcode::READ_OBJ && !is_map_write(&other.request) {
+                let oid = |request: &RequestHeader| -> ObjectId { request.object_arm().oid };
+                let create = Opcode::CREATE_AND_WRITE_OBJ;
+                let creates = [request.opcode, other.request.opcode].contains(&create);
+                let beside = oid(request) == oid(&other.request) && *body != other.body;
+                assert!(
+                    !(creates && beside),
+                    "a write while another one's abandoned CREATE may run, or the reverse"
+                );
+            }
+        }
+    }
+}
