@@ -95,6 +95,44 @@ pub enum Command {
     ///
     /// With --json one object with the fields of `list`.
     Info(InfoArgs),
+    /// Start a daemon that disks of this machine may wait for: a sheep, or what is between
+    ///
+    /// Becomes COMMAND, which is not changed and need not know, as env(1) does. It and all that it
+    /// starts are I/O flushers (prctl PR_SET_IO_FLUSHER): to get memory they never wait for a disk.
+    /// Their memory is locked, from before the first line of the program on and after each fork, by
+    /// a library that is loaded into it (LD_PRELOAD): what is mapped at the start at once, later
+    /// memory when it is first used. They are the last to be killed when memory runs out. Two
+    /// seconds later all of it is looked at, and what was found said on standard error.
+    ///
+    /// Takes CAP_SYS_RESOURCE: root has it, but in most containers. Not locked is a program that is
+    /// statically linked (it is refused, see --no-lock), that has set-user-id or capabilities on its
+    /// file and is started by another user than root, and a process made by clone(2) without fork(2).
+    /// Nothing here keeps the daemon from needing more memory than there is, nor what it waits for
+    /// itself: its store, its log and its program belong on disks that need no sheep.
+    ///
+    /// Exit status: that of COMMAND; 125 if it could not be guarded, 126 if it cannot be run, 127 if
+    /// it is not found.
+    #[command(override_usage = "sheepctl guard [OPTIONS] -- COMMAND [ARG]...")]
+    Guard(GuardArgs),
+    /// Look at a daemon that was started by `guard`
+    #[command(hide = true)]
+    GuardWatch(GuardWatchArgs),
+    /// Look for what endangers the mapped disks of this machine
+    ///
+    /// Looks at the mappings, at all processes called sheep or devsheep, and at those that listen
+    /// where a mapped disk has its gateway. Run it as root. Exit status: 0 if no risk was found, 1 if
+    /// one was, else an errno.
+    ///
+    /// With --json one object: findings, daemons, disks. A finding has level (`risk` or `note`),
+    /// kind, subject, message, remedy. Kinds: not-io-flusher, memory-not-locked,
+    /// small-memory-cgroup, store-on-sheep-disk, swap, gateway-on-this-host, mapping-state,
+    /// cannot-look. A daemon has pid, name, gateway_of, threads, io_flusher_threads, resident_bytes,
+    /// unlocked_bytes, memory_limit_bytes.
+    Check {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Create, list, change and delete VDIs
     #[command(subcommand)]
     Vdi(VdiCommand),
@@ -211,6 +249,54 @@ pub struct UnmapArgs {
     /// Device, such as /dev/sheepa or /dev/sheep/VDI, or name of a VDI or mapping
     #[arg(value_name = "DEVICE|VDI|MAPPING")]
     pub target: OsString,
+}
+
+#[derive(Debug, Args)]
+pub struct GuardArgs {
+    /// How ready the kernel is to kill it when memory runs out, -1000 (never) to 1000 (first)
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = -1000,
+        allow_negative_numbers = true,
+        value_parser = clap::value_parser!(i16).range(-1000..=1000)
+    )]
+    pub oom_score_adj: i16,
+
+    /// Do not lock its memory, as for a statically linked program
+    ///
+    /// Give its unit MemorySwapMax=0 and MemoryMin= then: it is never swapped out, but its code can
+    /// be dropped and has to be read again from its file.
+    #[arg(long)]
+    pub no_lock: bool,
+
+    /// Say only what is wrong
+    #[arg(short, long)]
+    pub quiet: bool,
+
+    /// The library that locks memory
+    #[arg(long, hide = true, value_name = "FILE")]
+    pub lock_library: Option<PathBuf>,
+
+    /// The program and its arguments
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "COMMAND"
+    )]
+    pub command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub struct GuardWatchArgs {
+    #[arg(long)]
+    pub detach: bool,
+    #[arg(long)]
+    pub lock: bool,
+    #[arg(long)]
+    pub quiet: bool,
+    pub mark: String,
 }
 
 #[derive(Debug, Args)]

@@ -16,6 +16,8 @@ pub struct Failure {
     message: String,
     advice: Vec<String>,
     errno: Errno,
+    /// In place of the errno, where a convention asks for another number.
+    exit_code: Option<u8>,
 }
 
 /// The result of everything that a command does.
@@ -28,6 +30,7 @@ impl Failure {
             message: message.into(),
             advice: Vec::new(),
             errno,
+            exit_code: None,
         }
     }
 
@@ -50,6 +53,13 @@ impl Failure {
         self
     }
 
+    /// Ends the process with `code`, whatever the errno is.
+    #[must_use]
+    pub fn exits_with(mut self, code: u8) -> Self {
+        self.exit_code = Some(code);
+        self
+    }
+
     /// The cause.
     pub fn errno(&self) -> Errno {
         self.errno
@@ -57,7 +67,8 @@ impl Failure {
 
     /// The exit code of the process, 1 to 133.
     pub fn exit_code(&self) -> u8 {
-        u8::try_from(self.errno.raw_os_error()).unwrap_or(1)
+        let errno = u8::try_from(self.errno.raw_os_error()).unwrap_or(1);
+        self.exit_code.unwrap_or(errno)
     }
 }
 
@@ -88,6 +99,8 @@ mod tests {
     fn exit_code_is_the_errno() {
         assert_eq!(Failure::new(Errno::NOENT, "x").exit_code(), 2);
         assert_eq!(Failure::new(Errno::TIMEDOUT, "x").exit_code(), 110);
+        let other = Failure::new(Errno::NOENT, "x").exits_with(127);
+        assert_eq!((other.errno(), other.exit_code()), (Errno::NOENT, 127));
     }
 
     #[test]

@@ -5,14 +5,16 @@
 //!
 //! Comes in: a command line. Goes out: the result on standard output, or what happened and what to
 //! do on standard error, with an errno as the exit code. `mapping` and `host` know this machine,
-//! `client` knows the cluster, `command` joins them. It never sends a request twice, and never one
-//! that can harm a server.
+//! `client` knows the cluster, `check` and `guard` what a sheep on this machine has to be, `command`
+//! joins them. It never sends a request twice, and never one that can harm a server.
 
 mod address;
+mod check;
 mod cli;
 mod client;
 mod command;
 mod failure;
+mod guard;
 mod host;
 mod mapping;
 mod name;

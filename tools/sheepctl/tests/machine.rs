@@ -309,6 +309,41 @@ fn the_udev_helper_knows_the_disks_of_mappings_only() {
 }
 
 #[test]
+fn check_tells_risks_and_its_exit_status_says_so() {
+    let nowhere = tempfile::tempdir().unwrap();
+    sheepctl(nowhere.path())
+        .arg("check")
+        .assert()
+        .success()
+        .stdout("no risk found, looked at 0 disks and 0 daemons\n");
+    let root = machine();
+    sheepctl(root.path())
+        .arg("check")
+        .assert()
+        .code(1)
+        .stdout(predicate::str::contains(
+            "risk: /dev/sheepa: no gateway answers, 17 requests wait\n",
+        ))
+        .stderr("sheepctl: 2 risks found\n");
+    let output = sheepctl(root.path())
+        .args(["check", "--json"])
+        .assert()
+        .code(1);
+    let shown: serde_json::Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
+    assert_eq!(shown["disks"], json!(["/dev/sheepa"]));
+    assert_eq!(shown["daemons"], json!([]));
+    let finding = &shown["findings"][0];
+    assert_eq!(
+        (&finding["level"], &finding["kind"], &finding["subject"]),
+        (
+            &json!("risk"),
+            &json!("mapping-state"),
+            &json!("/dev/sheepa")
+        )
+    );
+}
+
+#[test]
 fn every_shell_gets_a_completion_script() {
     let root = machine();
     for shell in ["bash", "zsh", "fish"] {
@@ -329,10 +364,17 @@ fn every_command_gets_a_manual_page() {
         .arg(&pages)
         .assert()
         .success();
-    for page in ["sheepctl.1", "sheepctl-map.1", "sheepctl-vdi-create.1"] {
+    for page in [
+        "sheepctl.1",
+        "sheepctl-map.1",
+        "sheepctl-guard.1",
+        "sheepctl-vdi-create.1",
+    ] {
         assert!(pages.join(page).exists(), "{page}");
     }
-    assert!(!pages.join("sheepctl-udev-export.1").exists());
+    for hidden in ["sheepctl-udev-export.1", "sheepctl-guard-watch.1"] {
+        assert!(!pages.join(hidden).exists(), "{hidden}");
+    }
     let main = fs::read_to_string(pages.join("sheepctl.1")).unwrap();
     for section in ["EXIT STATUS", "ENVIRONMENT", "FILES", "EXAMPLES"] {
         assert!(

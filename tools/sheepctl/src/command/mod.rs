@@ -7,6 +7,7 @@
 
 mod cluster;
 mod documents;
+mod local;
 mod map;
 mod vdi;
 
@@ -57,6 +58,9 @@ pub fn run(cli: Cli, output: &mut dyn Write) -> Outcome<()> {
         Command::Unmap(args) => map::unmap(&host, &args),
         Command::List(args) => map::list(&host, &args, &mut output),
         Command::Info(args) => map::info(&host, &args, &mut output),
+        Command::Guard(args) => local::guard(args),
+        Command::GuardWatch(args) => local::guard_watch(&host, &args),
+        Command::Check { json } => local::check(&host, json, &mut output),
         Command::Vdi(command) => vdi::run(&host, command, &mut output),
         Command::Cluster(command) => cluster::run(command, &mut output),
         Command::Completion { shell } => documents::completion(shell, &mut output),

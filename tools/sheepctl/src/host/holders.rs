@@ -116,18 +116,29 @@ fn swaps(host: &Host, device: &str, found: &mut BTreeSet<Holder>) {
     }
 }
 
-/// Device mapper, md and bcache devices: the kernel lists them under `holders`.
+/// Names of the devices that are made of the disk `disk` or of its partitions.
+pub fn above(host: &Host, disk: &str) -> Vec<String> {
+    let devices = disk_and_partitions(host, disk);
+    let on = |(device, _): &(String, String)| stacked_on(host, disk, device);
+    devices.iter().flat_map(on).collect()
+}
+
 fn stacked(host: &Host, disk: &str, device: &str, found: &mut BTreeSet<Holder>) {
-    let mut directory = host.path("/sys/block").join(disk);
-    if device != disk {
-        directory.push(device);
-    }
-    for above in names_in(&directory.join("holders")) {
+    for above in stacked_on(host, disk, device) {
         found.insert(Holder::Device {
             device: device.to_owned(),
             above,
         });
     }
+}
+
+/// Device mapper, md and bcache devices: the kernel lists them under `holders`.
+fn stacked_on(host: &Host, disk: &str, device: &str) -> Vec<String> {
+    let mut directory = host.path("/sys/block").join(disk);
+    if device != disk {
+        directory.push(device);
+    }
+    names_in(&directory.join("holders"))
 }
 
 fn loops(host: &Host, devices: &[(String, String)], found: &mut BTreeSet<Holder>) {

@@ -9,6 +9,8 @@
 pub mod device_node;
 pub mod holders;
 pub mod kernel_log;
+pub mod network;
+pub mod process;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -142,7 +144,7 @@ fn mount_configfs(directory: &Path) -> Outcome<()> {
 }
 
 /// Names and `major:minor` of the disk and its partitions.
-fn disk_and_partitions(host: &Host, disk: &str) -> Vec<(String, String)> {
+pub fn disk_and_partitions(host: &Host, disk: &str) -> Vec<(String, String)> {
     let directory = host.path("/sys/block").join(disk);
     let numbers = |path: &Path| {
         fs::read_to_string(path.join("dev"))
