@@ -7,8 +7,9 @@
 //! effect long after the same write has gone to another gateway and was acknowledged. By itself
 //! that does no harm, the bytes are the same; but it must not come after a *newer* write of the
 //! same bytes, and a late CREATE must not come after any newer write to its object, because it
-//! replaces the whole object. A late map write of an inherited entry must not run beside another
-//! one: both drop the same reference (sheet 7.3).
+//! replaces the whole object. Two kinds must not even run beside their own double: a CREATE, because
+//! the second does nothing but say that all is well (sheet 8.2), and a map write of an inherited entry,
+//! because both drop the same reference (sheet 7.3).
 //!
 //! Each such request leaves a [`Zombie`] here. [`Zombies::blocks`] says whether another request has
 //! to wait; a deadline, set when a gateway is there again, says for how long. How long that must be,
@@ -172,8 +173,8 @@ impl<S: DerefMut<Target = [Option<Zombie>]>> Zombies<S> {
 
     /// Whether `step` on `extent`, for the request of `ticket`, has to wait until a zombie is dead.
     ///
-    /// `inherited` says whether the map entry of the object is another VDI's: then a map write
-    /// waits even for its own double.
+    /// A CREATE waits even for its own double. `inherited` says whether the map entry of the object
+    /// is another VDI's: then a map write does, too.
     pub fn blocks(&self, ticket: u32, step: Step, extent: &Extent, inherited: bool) -> bool {
         let Some(kind) = Kind::of(step) else {
             return false;
@@ -196,6 +197,9 @@ impl<S: DerefMut<Target = [Option<Zombie>]>> Zombies<S> {
             match (zombie.kind, kind) {
                 (Kind::UpdateMap, Kind::UpdateMap) => true,
                 (Kind::UpdateMap, _) | (_, Kind::UpdateMap) => false,
+                // Beside its double it would be answered before the object is there: it does
+                // nothing when it finds the other's temporary file (protocol sheet 8.2).
+                (Kind::Create, Kind::Create) => true,
                 (Kind::Write, Kind::Write) => others && overlap(&zombie.extent, extent),
                 (Kind::Create, _) | (_, Kind::Create) => others,
             }
@@ -271,14 +275,17 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_create_holds_up_all_that_writes_to_its_object() {
+    fn a_lost_create_holds_up_all_that_writes_to_its_object_and_itself() {
         let mut zombies = zombies(4);
         assert!(zombies.add(1, CREATE, &at(0, 4096), 1000));
-        for (ticket, blocked) in [(1, false), (2, true)] {
-            for step in [Step::Write, CREATE] {
-                let extent = at(1 << 20, 512);
-                assert_eq!(zombies.blocks(ticket, step, &extent, false), blocked);
-            }
+        let extent = at(1 << 20, 512);
+        for (ticket, step, blocked) in [
+            (1, Step::Write, false),
+            (1, CREATE, true),
+            (2, Step::Write, true),
+            (2, CREATE, true),
+        ] {
+            assert_eq!(zombies.blocks(ticket, step, &extent, false), blocked);
         }
         assert!(!zombies.blocks(2, Step::Write, &at(4 << 20, 512), false));
     }
