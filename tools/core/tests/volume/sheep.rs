@@ -155,7 +155,7 @@ impl Sheep {
         } else {
             self.check_data(&request, arm.oid, &body);
         }
-        self.check_abandoned(&request, &body);
+        self.check_abandoned(&request);
         let twin = self.in_flight().any(|other| other.id == request.id);
         assert!(!twin, "two requests with one id");
         self.received.insert(request.id, (request, body));
