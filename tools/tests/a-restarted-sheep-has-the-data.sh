@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # Test: what was acknowledged is there after the sheep was killed and started again
-# Needs: module, faults
+# Needs: module, events
 # Group: faults
 # Limit: 120
 # Sheep: --directory %d
@@ -13,9 +13,8 @@ map m connections=4
 fio --name=durable --filename="$DEV" --thread --ioengine=libaio --direct=1 --rw=randwrite --bs=16k --size=32M \
 	--io_size=4M --iodepth=8 --verify=crc32c --do_verify=0 --randseed=3 --output=/tmp/fio.log
 host sheep kill
-within 5 is_state m dead
+start_sheep
 unmap m
-host sheep start
 map m
 fio --name=durable --filename="$DEV" --thread --ioengine=libaio --direct=1 --rw=randwrite --bs=16k --size=32M \
 	--io_size=4M --iodepth=8 --verify=crc32c --verify_only --verify_fatal=1 --randseed=3 --output=/tmp/fio.log ||

@@ -11,12 +11,6 @@ ROUNDS=100
 LEAK_KIB=2048
 
 kernel_threads() { pgrep -c sheep || true; }
-# Memory of the kernel that nothing can free, KiB.
-kept() {
-	sync
-	echo 3 >/proc/sys/vm/drop_caches
-	awk '/^(SUnreclaim|KernelStack|Percpu|VmallocUsed):/ { sum += $2 } END { print sum }' /proc/meminfo
-}
 
 # load_on DISK: reads and writes until the disk goes away. A `dd` that comes too late must not leave a
 # file of that name: the next node could not be made.

@@ -9,7 +9,7 @@
 mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug
 load
 create "$VDI" 64M
-map m connections=2 queue_depth=16 io_timeout_ms=60000
+map m connections=2 queue_depth=16
 seen=/sys/kernel/debug/sheepdog/${DEV#/dev/}
 
 # shows COUNT PATTERN: so many lines of in_flight match the extended regular expression.

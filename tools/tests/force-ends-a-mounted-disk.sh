@@ -28,7 +28,7 @@ gone() {
 
 load
 create "$VDI" 64M
-map m connections=2 io_timeout_ms=600000
+map m connections=2
 mkfs.ext4 -q "$DEV"
 step while the sheep answers
 busy

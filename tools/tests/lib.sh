@@ -16,8 +16,8 @@ MARK=
 CREATED=()
 # How long writing to `map` or `unmap` may take where nothing is wrong; emulated CPUs are slow.
 ACTION_LIMIT=60
-# Limit for requests in tests that are not about it: an emulated machine on a busy host is slow.
-IO_TIMEOUT_MS=120000
+# Limit for silence in tests that are not about it: an emulated machine on a busy host is slow.
+REPLY_TIMEOUT_MS=120000
 
 step() { echo "[$(cut -d ' ' -f 1 /proc/uptime)] $*"; }
 
@@ -66,7 +66,7 @@ clean_up() {
 		done
 	fi
 	# The runner's own sheep ends with the test; somebody else's cluster is left clean.
-	if [ "${#CREATED[@]}" -gt 0 ] && ! host sheep fault ping >/dev/null 2>&1; then
+	if [ "${#CREATED[@]}" -gt 0 ] && ! own_sheep; then
 		for name in "${CREATED[@]}"; do
 			timeout $ACTION_LIMIT sheepctl vdi delete -y -g "$GATEWAYS" "$name" ||
 				echo "VDI $name stays in the cluster"
@@ -77,6 +77,9 @@ clean_up() {
 	fi
 	exit "$status"
 }
+
+# own_sheep: the runner started one for this test, whether or not that is still alive.
+own_sheep() { [[ $(host sheep fault ping 2>&1) =~ '"ok":true'|'control socket' ]]; }
 
 # ctl WORDS...: sheepctl for this test's cluster; the first words name the command.
 ctl() { sheepctl "$1" "$2" --gateway "$GATEWAYS" "${@:3}"; }
@@ -113,7 +116,7 @@ create_odd() {
 mapping() {
 	local directory=$MAPPINGS/$1 word
 	[ -d "$directory" ] || mkdir "$directory"
-	for word in "gateways=$GATEWAYS" "vdi=$VDI" io_timeout_ms=$IO_TIMEOUT_MS "${@:2}"; do
+	for word in "gateways=$GATEWAYS" "vdi=$VDI" reply_timeout_ms=$REPLY_TIMEOUT_MS "${@:2}"; do
 		printf '%s\n' "${word#*=}" >"$directory/${word%%=*}"
 	done
 }
@@ -173,11 +176,59 @@ has_lines() {
 	[ "$found" -eq "$2" ]
 }
 
+# no_request_failed: as far as the kernel has said since the mark.
+no_request_failed() { same '' "$(log_lines ' error, dev sheep')" 'failed requests'; }
+
 # served OPERATION: how many of them the sheep has seen.
 served() { host sheep fault stats | jq ".stats.requests.$1 // 0"; }
 
 # fault COMMAND [VALUE]: switches a fault of the sheep.
 fault() { host sheep fault "$@" >/dev/null; }
+
+# start_sheep: after it was killed; until something listens there.
+start_sheep() {
+	host sheep start
+	within 60 listens "$(gateway_address 0)"
+}
+listens() { (exec 3<>"/dev/tcp/${1%:*}/${1##*:}") 2>/dev/null; }
+
+# gateway INDEX MODE: what a gateway of the sheep does from now on: serve, close, stop, hold.
+gateway() { host sheep gateway "$@" >/dev/null; }
+
+# gateway_address INDEX: where it is.
+gateway_address() { cut -d , -f $(($1 + 1)) <<<"$GATEWAYS"; }
+
+# waits MAPPING [COUNT]: so many requests wait for a gateway, or at least one does.
+waits() { [ "$(get "$1" waiting)" -ge "${2:-1}" ]; }
+
+# now_ms: the time that passes, in milliseconds.
+now_ms() {
+	local seconds _
+	read -r seconds _ </proc/uptime
+	echo $((10#${seconds/./} * 10))
+}
+
+# lasted LOWEST HIGHEST STARTED WHAT: milliseconds since STARTED are between the two.
+lasted() {
+	local took=$(($(now_ms) - $3))
+	step "$4 took $took ms"
+	[ "$took" -ge "$1" ] && [ "$took" -le "$2" ] || fail "$4 took $took ms, not $1 to $2"
+}
+
+# uevents: from now on keeps what udev is told of block devices; `announced STATE` waits for a state.
+uevents() {
+	: >/tmp/uevents
+	udevadm monitor --kernel --property --subsystem-match=block >>/tmp/uevents &
+	within 20 grep -q KERNEL /tmp/uevents
+}
+announced() { within 20 grep -qx "SHEEPDOG_STATE=$1" /tmp/uevents; }
+
+# kept: memory of the kernel that nothing can free, KiB.
+kept() {
+	sync
+	echo 3 >/proc/sys/vm/drop_caches
+	awk '/^(SUnreclaim|KernelStack|Percpu|VmallocUsed):/ { sum += $2 } END { print sum }' /proc/meminfo
+}
 
 # sum FILE: its checksum.
 sum() { md5sum <"$1" | cut -d ' ' -f 1; }
@@ -222,6 +273,9 @@ fails_with() { refused "$1" timeout 60 "${@:2}"; }
 # read_4k [OFFSET], write_4k [OFFSET]: one request, at a byte of the disk.
 read_4k() { dd if="$DEV" of=/tmp/read bs=4k count=1 skip="${1:-0}" iflag=direct,skip_bytes status=none; }
 write_4k() { dd if=/tmp/noise of="$DEV" bs=4k count=1 seek="${1:-0}" oflag=direct,seek_bytes conv=notrunc status=none; }
+
+# writes: how many of them DEV has completed.
+writes() { awk '{ print $5 }' "/sys/block/${DEV#/dev/}/stat"; }
 
 # is_state MAPPING STATE
 is_state() { [ "$(get "$1" state)" = "$2" ]; }

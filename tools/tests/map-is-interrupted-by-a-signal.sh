@@ -15,6 +15,10 @@ writer=$!
 within 10 grep -q mapping "$MAPPINGS/m/state"
 refused_put 'Device or resource busy' m map 1
 refused_put 'Device or resource busy' m vdi other
+for how in 1 force; do
+	refused_put 'Device or resource busy' m unmap $how
+	logged 'mapping m: is being mapped'
+done
 start=$SECONDS
 kill -TERM $writer
 wait $writer || true

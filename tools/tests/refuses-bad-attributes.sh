@@ -4,7 +4,7 @@
 # Set: smoke
 # Needs: module
 # Group: control
-# Limit: 90
+# Limit: 120
 . "$LIB"
 
 load
@@ -44,7 +44,9 @@ number() {
 number connections 1 16
 number queue_depth 1 1024
 number connect_timeout_ms 100 600000
-number io_timeout_ms 1000 3600000
+number reply_timeout_ms 1000 3600000
+number io_timeout_ms 0 86400000
+number fence_ms 0 3600000
 number read_only 0 1
 
 step actions

@@ -14,7 +14,7 @@ refused 'File exists' mkdir "$MAPPINGS/m"
 refused_put 'Device or resource busy' m map 1
 logged 'mapping m: is mapped already'
 for attribute in gateways=127.0.0.1:7000 vdi=x connections=2 queue_depth=2 connect_timeout_ms=500 \
-	io_timeout_ms=2000 read_only=1; do
+	reply_timeout_ms=2000 io_timeout_ms=2000 fence_ms=9 read_only=1; do
 	refused_put 'Device or resource busy' m "${attribute%%=*}" "${attribute#*=}"
 	logged 'mapping m: in use, unmap before changing it'
 done

@@ -34,7 +34,6 @@ after READ_OBJ NO_OBJ "$EIO" "${reading[@]}"
 after READ_OBJ EIO "$EIO" "${reading[@]}"
 after WRITE_OBJ@data NO_SPACE "$ENOSPC" "${writing[@]}"
 after WRITE_OBJ@data READONLY "$EIO" "${writing[@]}"
-after WRITE_OBJ@data HALT "$EIO" "${writing[@]}"
 after WRITE_OBJ@data INVALID_PARMS "$EIO" "${writing[@]}"
 step an object that could not be made, and one whose map entry could not be written
 after CREATE_AND_WRITE_OBJ NO_SPACE "$ENOSPC" "${creating[@]}"
