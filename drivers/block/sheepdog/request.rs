@@ -156,7 +156,11 @@ impl Handler for Device {
                     Failure::Unavailable(_) => self.consult(rq, Desk::postpone),
                     Failure::Leaving(_) => {
                         self.connections_lost(Loss::Leaving);
-                        self.consult(rq, Desk::lost);
+                        // Refused before it was begun (protocol sheet 1): nothing of it lives on.
+                        self.consult(rq, |desk, ticket, work, entry, times| {
+                            work.step = None;
+                            desk.decide(ticket, work, entry, times)
+                        });
                     }
                     _ => self.end(rq, status(failure), false),
                 }

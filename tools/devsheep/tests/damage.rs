@@ -63,6 +63,7 @@ fn garbage_comes_in_the_place_of_a_reply() {
     let bytes = bytes_for(client, 2);
     let garbage = bytes.len() - REPLY;
     assert!((1..=4096).contains(&garbage), "{garbage}");
+    assert_ne!(bytes[..8], bytes[garbage..garbage + 8]);
     assert_eq!(id(&bytes[garbage..]), FIRST + 1);
     assert!(bytes.ends_with(&[1, 2, 3, 4, 5, 6, 7, 8]));
 }
