@@ -141,7 +141,7 @@ fn replies_to_the_driver() {
             let mut frame = damaged(&frames, rng);
             let generation = u32::from(bytes[2 * tag as usize + 1]) + 1;
             if let Some(id) = frame.get_mut(8..12) {
-                id.copy_from_slice(&(generation << 10 | tag).to_le_bytes());
+                id.copy_from_slice(&((generation << 10) | tag).to_le_bytes());
             }
             bytes.extend(frame);
         }

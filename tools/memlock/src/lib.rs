@@ -11,6 +11,8 @@
 //! later is locked when it is touched: else the unused rest of every thread's stack, 8 MiB, would be
 //! memory.
 
+mod sys;
+
 use std::io::{self, Write};
 
 use rustix::mm::{mlockall, MlockAllFlags};
@@ -51,16 +53,5 @@ fn lock() -> io::Result<()> {
     mlockall(MlockAllFlags::CURRENT)?;
     // Without CURRENT this says how later mappings are locked, and lets those that exist be.
     mlockall(MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)?;
-    // SAFETY: `after_fork` is a function, so it is there for as long as this library, which is never
-    // unloaded. It makes one system call, which is allowed in a child whose other threads are gone.
-    match unsafe { libc::pthread_atfork(None, None, Some(after_fork)) } {
-        0 => Ok(()),
-        error => Err(io::Error::from_raw_os_error(error)),
-    }
-}
-
-/// The child shares its pages with its parent until one of them writes: with ONFAULT they are not all
-/// copied at once. A failure has no one to tell.
-unsafe extern "C" fn after_fork() {
-    let _ = mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT);
+    sys::at_fork()
 }

@@ -10,6 +10,7 @@ IFS=, read -r first second <<<"$GATEWAYS"
 fails() { if "$@"; then exit 1; fi; }
 # answers GATEWAY: the reply to GET_CLUSTER_DEFAULT comes (protocol sheet 3).
 answers() {
+	# shellcheck disable=SC2016 # the inner shell expands them
 	timeout 5 bash -c 'exec 3<>"/dev/tcp/$1/$2"
 		{ printf "\x02\x18"; head -c 46 /dev/zero; } >&3
 		[ "$(head -c 48 <&3 | wc -c)" -eq 48 ]' - "${1%:*}" "${1##*:}" 2>/dev/null
