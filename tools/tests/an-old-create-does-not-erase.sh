@@ -36,16 +36,23 @@ content /tmp/w1 0 || fail 'the first write is not there'
 unmap m
 
 step 'with a fence of 12 s'
-abandoned 12000 1
+map m reply_timeout_ms=1000 connect_timeout_ms=1000 fence_ms=12000
+gateway 0 hold
+put_at /tmp/w1 1024 &
+first=$!
+moved() { [ "$(get m gateway)" = "$(gateway_address 1)" ]; }
+within 20 moved
 put_at /tmp/w2 1032 &
-writer=$!
+second=$!
 sleep 1
-kill -0 $writer || fail 'the second write did not wait'
-same 1 "$(get m waiting)" waiting
+kill -0 $first || fail 'the CREATE was sent again beside the abandoned one'
+kill -0 $second || fail 'the second write did not wait'
+same 2 "$(get m waiting)" waiting
 gateway 0 serve
 sleep 1
-kill -0 $writer || fail 'the second write did not wait for the fence'
-wait $writer
+kill -0 $first && kill -0 $second || fail 'one did not wait for the fence'
+wait $first
+wait $second
 sleep 1
 content /tmp/w1 1024 || fail 'the first write is not there'
 content /tmp/w2 1032 || fail 'the object was created again'

@@ -251,7 +251,7 @@ fio_verify() {
 	fio --name=verify --filename="$DEV" --thread --ioengine=libaio --direct=1 --verify=crc32c \
 		--verify_fatal=1 --group_reporting --output=/tmp/fio.log "$@" ||
 		{ cat /tmp/fio.log; fail "fio $*"; }
-	grep -E '^ +(READ|WRITE):' /tmp/fio.log | sed 's/^ */  /'
+	sed -nE 's/^ +((READ|WRITE):.*)/  \1/p' /tmp/fio.log
 }
 
 # A port of this machine where nobody listens.
