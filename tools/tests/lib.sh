@@ -46,10 +46,11 @@ within() {
 	done
 }
 
+# load [PARAMETER=VALUE...]: the module, which goes when the test ends.
 load() {
 	modprobe configfs
 	mountpoint -q $CONFIGFS || mount -t configfs none $CONFIGFS
-	insmod "$MODULE"
+	insmod "$MODULE" "$@"
 	trap clean_up EXIT
 	mark
 }
@@ -282,6 +283,9 @@ is_state() { [ "$(get "$1" state)" = "$2" ]; }
 
 # full: whether the long forms were asked for (kernel command line, vmtest --append).
 full() { grep -qw sheepdog_tests=full /proc/cmdline; }
+
+# seconds SHORT LONG: how long a test goes on, in its short and in its long form.
+seconds() { if full; then echo "$2"; else echo "$1"; fi; }
 
 # load_sample NAME: insmod a module of samples/, which checks itself.
 load_sample() {

@@ -65,7 +65,7 @@ same '' "$(find /sys/block -name 'sheep*')" disks
 same 0 "$(pgrep -c sheep || true)" threads
 
 step 'map them while the first gateway goes and comes'
-for number in $(seq $MAPPINGS_COUNT); do mapping "$number" connect_timeout_ms=3000; done
+for number in $(seq $MAPPINGS_COUNT); do mapping "$number" "vdi=$VDI-$((number % SEVERAL + 1))" queue_depth=8 connect_timeout_ms=3000; done
 (
 	for _ in 1 2 3 4 5; do
 		gateway 0 close

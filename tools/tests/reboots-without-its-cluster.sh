@@ -18,4 +18,4 @@ dd if=/dev/zero of=/mnt/direct bs=64k count=1 oflag=direct status=none &
 within 10 waits m
 step 'restart, without writing back: that would wait for the cluster'
 # The machine goes away, which is how this is to end; the test hangs if it does not.
-exec systemctl reboot --force --force
+exec -a reboot systemctl --force --no-sync
