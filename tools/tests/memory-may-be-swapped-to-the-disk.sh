@@ -1,0 +1,39 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Test: twice the memory of the machine is used with swap on the disk, and read back as written
+# Needs: module, sheep
+# Memory: 144
+# Limit: 240
+#
+# The sheep is on another host. Swap on a volume that a sheep of this host serves is not promised.
+. "$LIB"
+. "${LIB%lib.sh}pressure.bash"
+
+load
+create "$VDI" 512M
+map m connections=2
+mkswap "$DEV" >/dev/null
+swapon "$DEV"
+total=$(mib MemTotal)
+# Pages of a tmpfs go to swap as those of programs do.
+mount -t tmpfs -o size=400M tmpfs /mnt
+content() { yes "round $1" | head -c $((total << 21)) || true; }
+worst=0
+end_s=$((SECONDS + $(seconds 0 600)))
+for ((round = 0; round == 0 || SECONDS < end_s; round++)); do
+	step "$((total * 2)) MiB in a machine of $total MiB"
+	(content $round | dd of=/mnt/file bs=64k iflag=fullblock status=none && content $round | cmp - /mnt/file) &
+	user=$!
+	if stalls 25 $user; then
+		fail "no request has ended for $LONGEST_MS ms"
+	fi
+	wait $user
+	[ "$worst" -ge "$LONGEST_MS" ] || worst=$LONGEST_MS
+	full && stress-ng --quiet --vm 2 --vm-bytes "${total}M" --vm-keep --vm-method incdec --verify --vm-ops 2 --timeout 300
+done
+rate() { awk -v name="$1" '$1 == name { print int($2 / 256) }' /proc/vmstat; }
+step "$(rate pswpout) MiB out, $(rate pswpin) MiB in; longest wait $worst ms, $(oom_kills) OOM kills"
+[ "$(rate pswpout)" -gt "$total" ] || fail 'too little was swapped to prove anything'
+umount /mnt
+swapoff "$DEV"
+unmap m

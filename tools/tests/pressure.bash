@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# What tests that run out of memory share, on top of lib.sh: hogs, memory cgroups, a sheep inside the
+# machine, and a look at the disk that tells a stall from a slow host. Source it after lib.sh.
+#
+# A test is not to be chosen by the OOM killer: it has to tell what happened to the others.
+echo -1000 >/proc/self/oom_score_adj
+
+CGROUPS=/sys/fs/cgroup
+# Nobody writes to it: reading from it with a limit is a sleep that needs no new process.
+mkfifo /tmp/nothing 2>/dev/null || true
+exec {NOTHING}<>/tmp/nothing
+
+# pause SECONDS: sleeps without forking.
+pause() { read -rt "$1" -u "$NOTHING" || true; }
+
+# uptime_ms: sets NOW_MS.
+uptime_ms() {
+	local seconds _
+	read -r seconds _ </proc/uptime
+	NOW_MS=$((10#${seconds/./} * 10))
+}
+
+# cgroup NAME [MAX]: makes a memory cgroup, or changes its limit.
+cgroup() {
+	grep -qw memory $CGROUPS/cgroup.subtree_control || echo +memory >$CGROUPS/cgroup.subtree_control
+	[ -d "$CGROUPS/$1" ] || mkdir "$CGROUPS/$1"
+	echo "${2:-max}" >"$CGROUPS/$1/memory.max"
+}
+
+# inside CGROUP COMMAND...: runs a command in it, in the background, as one whom the OOM killer takes
+# first. Its last words are of no interest: it will be killed.
+inside() {
+	(
+		echo 1000 >/proc/self/oom_score_adj
+		echo $BASHPID >"$CGROUPS/$1/cgroup.procs"
+		exec "${@:2}"
+	) >/dev/null 2>&1 &
+	disown
+}
+
+# hog MIB [STRESS-NG OPTIONS...]: touches so much memory again and again, and maps it anew after
+# each time. stress-ng starts a worker again that the OOM killer took.
+hog() {
+	cgroup hogs
+	inside hogs stress-ng --quiet --vm 1 --vm-bytes "$1M" --vm-method write64 "${@:2}"
+}
+
+# end_all: ends what runs in memory cgroups.
+end_all() {
+	local group
+	for group in "$CGROUPS"/*/cgroup.kill; do
+		[ ! -e "$group" ] || echo 1 >"$group"
+	done
+	within 60 is_deserted
+}
+is_deserted() { ! grep -q 'populated 1' "$CGROUPS"/*/cgroup.events; }
+
+# without_io_ms: sets WITHOUT_MS, how long requests have been under way on DEV of which none has
+# ended. The first call begins to count.
+without_io_ms() {
+	local fields disk=${DEV#/dev/}
+	read -ra fields <"/sys/block/$disk/stat"
+	uptime_ms
+	# Reads, writes, discards that ended; in flight.
+	local ended=${fields[0]}.${fields[4]}.${fields[11]}
+	if [ "$ended" != "${LAST_ENDED:-}" ] || [ "${fields[8]}" = 0 ]; then
+		LAST_ENDED=$ended
+		LAST_MS=$NOW_MS
+	fi
+	WITHOUT_MS=$((NOW_MS - LAST_MS))
+}
+
+# stalls LIMIT PID [CONDITION]: waits until the child ends, or until requests on DEV stand still for so
+# many seconds, or until the condition holds. Sets LONGEST_MS, the longest time without one that
+# ended. True if they stand still, or with the condition.
+stalls() {
+	LONGEST_MS=0
+	LAST_ENDED=
+	while kill -0 "$2" 2>/dev/null; do
+		without_io_ms
+		[ "$WITHOUT_MS" -le "$LONGEST_MS" ] || LONGEST_MS=$WITHOUT_MS
+		[ "$WITHOUT_MS" -lt $(($1 * 1000)) ] || return 0
+		[ $# -lt 3 ] || ! "${@:3}" || return 0
+		pause 0.5
+	done
+	return 1
+}
+
+# local_sheep DIRECTORY [OPTIONS...]: a sheep in this machine; sets LOCAL_SHEEP (its process) and
+# GATEWAYS.
+local_sheep() {
+	devsheep --listen 127.0.0.1:0 --directory "$@" >/tmp/local-sheep &
+	# shellcheck disable=SC2034 # for the tests
+	LOCAL_SHEEP=$!
+	within 30 grep -q '^listening on ' /tmp/local-sheep
+	# shellcheck disable=SC2034 # for lib.sh
+	GATEWAYS=$(sed -n 's/^listening on //p' /tmp/local-sheep)
+}
+
+# mib KEY: a line of /proc/meminfo in MiB.
+mib() { awk -v key="$1:" '$1 == key { print int($2 / 1024) }' /proc/meminfo; }
+
+# What a machine counts from its start.
+oom_kills() { awk '$1 == "oom_kill" { print $2 }' /proc/vmstat; }
+# tcp_count NAME: a counter of TCP, for example PFMemallocDrop, packets received into the reserve for
+# a socket that may not have them.
+tcp_count() {
+	awk -v name="$1" '$1 == "TcpExt:" && !column { for (i = 2; i <= NF; i++) if ($i == name) column = i; next }
+		$1 == "TcpExt:" { print $column }' /proc/net/netstat
+}
