@@ -255,6 +255,12 @@ fio_verify() {
 	sed -nE 's/^ +((READ|WRITE):.*)/  \1/p' /tmp/fio.log
 }
 
+# check_writes OPTIONS...: writecheck on DEV; each block holds exactly what was acknowledged last. Its
+# report stays in /tmp/writecheck.json.
+check_writes() {
+	writecheck --device "$DEV" --json /tmp/writecheck.json "$@" || fail "writecheck $*"
+}
+
 # A port of this machine where nobody listens.
 # shellcheck disable=SC2034 # for the tests
 CLOSED=127.0.0.1:9
