@@ -7,6 +7,7 @@
 . "$LIB"
 
 mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug
+# shellcheck disable=SC2119 # not the arguments of this script
 load
 create "$VDI" 64M
 map m connections=2 queue_depth=16

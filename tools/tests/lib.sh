@@ -47,6 +47,7 @@ within() {
 }
 
 # load [PARAMETER=VALUE...]: the module, which goes when the test ends.
+# shellcheck disable=SC2120 # most tests have no parameters for the module
 load() {
 	modprobe configfs
 	mountpoint -q $CONFIGFS || mount -t configfs none $CONFIGFS

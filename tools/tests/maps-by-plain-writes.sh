@@ -6,6 +6,7 @@
 . "$LIB"
 
 [ -e /host/samples/map ] || { echo 'no /host/samples/map: vmtest takes it with --file'; exit 77; }
+# shellcheck disable=SC2119 # not the arguments of this script
 load
 create "$VDI" 16M
 # The module is loaded by this test, not installed.

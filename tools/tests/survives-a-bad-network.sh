@@ -13,7 +13,9 @@ map m connections=2 reply_timeout_ms=2000 connect_timeout_ms=2000
 dd if=/dev/zero of="$DEV" bs=4M count=8 oflag=direct status=none
 
 # works: what is read is what was written.
-works() { fio_verify --rw=randwrite --bsrange=4k-32k --blockalign=4k --size=32M --iodepth=16 --io_size="$@"; }
+works() {
+	fio_verify --rw=randwrite --bsrange=4k-32k --blockalign=4k --size=32M --iodepth=16 --io_size="$1" "${@:2}"
+}
 
 step packets are late, in another order, lost, sent twice and damaged
 modprobe sch_netem
