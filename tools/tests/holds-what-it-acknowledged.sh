@@ -7,32 +7,30 @@
 # Gateways: 2
 . "$LIB"
 
-WRITE_S=30
+WRITE_S=45
 ! full || WRITE_S=600
+# Far longer than a gateway here holds requests, and shorter than the default, so that hot blocks are
+# written on after each failover.
+FENCE_MS=10000
 
 load
 create "$VDI" 64M
-map m connect_timeout_ms=1000 reply_timeout_ms=1000 connections=2
+map m connect_timeout_ms=1000 reply_timeout_ms=1000 fence_ms=$FENCE_MS connections=2
 check_writes --threads 4 --hot 2 --seconds $WRITE_S --settle 3 --no-errors &
 checking=$!
 started=$(now_ms)
 rounds=0
 while [ $(($(now_ms) - started)) -lt $((WRITE_S * 1000)) ]; do
-	for index in 0 1; do
-		gateway $index close
-		sleep 0.$((RANDOM % 10))
-		gateway $index serve
-		sleep 1
-		gateway $index stop
-		sleep 2
-		gateway $index serve
-		sleep 1
-		gateway $index hold
-		sleep 2
-		gateway $index serve
-		sleep 1
-		fault disconnect
+	for mode in close stop hold; do
+		for index in 0 1; do
+			gateway $index $mode
+			# Long enough to be given up, and for newer writes of the same blocks.
+			sleep 3.$((RANDOM % 10))
+			gateway $index serve
+			sleep 1
+		done
 	done
+	fault disconnect
 	rounds=$((rounds + 1))
 done
 wait $checking
