@@ -42,12 +42,17 @@ all-kernels:
 tools:
 	$(TOOLS) build --release $(CARGO_FLAGS)
 
-# Installs into DESTDIR, without it into the running system.
-.PHONY: install
-install: module tools
+# What is installed beside the programs: the module in build/stage, manual pages and completion in
+# build/share.
+.PHONY: stage
+stage: module tools
 	rm -rf build/stage
 	$(MODULE) modules_install INSTALL_MOD_STRIP=1 CONFIG_MODULE_SIG_ALL= DEPMOD=true
 	$(DOCUMENTS) $(BIN)
+
+# Installs into DESTDIR, without it into the running system.
+.PHONY: install
+install: stage
 	tools/build/install $(BIN)
 
 # What virtual machines are made of; vmtest (tools/vmtest) boots them.
@@ -57,6 +62,7 @@ SCALE ?= 1
 
 .PHONY: vm-ready
 vm-ready: all-kernels tools
+	$(MAKE) KERNEL_TARGET=$(firstword $(KERNEL_TARGETS)) stage
 
 .PHONY: vm-test
 vm-test: vm-ready
