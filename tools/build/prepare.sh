@@ -117,6 +117,10 @@ ensure_made() {
 	local suite recipe parts name
 	case $1 in
 	vm-root) suite=trixie recipe=tools/vmtest/root/recipe parts=(tools/vmtest/root/packages) ;;
+	guest-linux)
+		suite=trixie recipe=tools/guest-linux/recipe
+		parts=(tools/guest-linux/config tools/guest-linux/grub.cfg)
+		;;
 	qemu) suite=bullseye recipe=tools/interop/qemu-recipe parts=() ;;
 	*) die "nothing is known about making '$1'" ;;
 	esac
@@ -128,4 +132,8 @@ ensure_made() {
 	prune "$1"
 }
 
-made_inside() { enter "$1" "$TOP:/src"$'\n'"$4:/work" "$2" "$3" /work; }
+made_inside() {
+	mkdir "$4/apt"
+	enter "$1" "$TOP:/src"$'\n'"$4:/work"$'\n'"$4/apt:/apt" "$2" "$3" /work &&
+		rm -r "$4/apt"
+}
