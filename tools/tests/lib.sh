@@ -14,6 +14,11 @@ CONFIGFS=/sys/kernel/config
 MAPPINGS=$CONFIGFS/sheepdog
 MARK=
 CREATED=()
+# For `figures`: when the test began, sectors written to disks that were unmapped, the age of the
+# oldest request that was seen.
+BEGAN_S=$SECONDS
+WRITTEN_SECTORS=0
+WORST_MS=0
 # How long writing to `map` or `unmap` may take where nothing is wrong; emulated CPUs are slow.
 ACTION_LIMIT=60
 # Limit for silence in tests that are not about it: an emulated machine on a busy host is slow.
@@ -132,7 +137,10 @@ map() {
 }
 
 unmap() {
+	local written
+	written=$(sectors_written "$1")
 	put "$1" unmap "${2:-1}"
+	WRITTEN_SECTORS=$((WRITTEN_SECTORS + written))
 	rmdir "$MAPPINGS/$1"
 }
 
@@ -287,6 +295,42 @@ writes() { awk '{ print $5 }' "/sys/block/${DEV#/dev/}/stat"; }
 
 # is_state MAPPING STATE
 is_state() { [ "$(get "$1" state)" = "$2" ]; }
+
+# sectors_written MAPPING: to its disk since it was mapped, 0 without a disk.
+sectors_written() {
+	local disk
+	disk=$(get "$1" device)
+	[ -n "$disk" ] && awk '{ print $7 }' "/sys/block/$disk/stat" || echo 0
+}
+
+# figures [NAME=VALUE...]: what a test under load measured, as one line that tools/build/soak collects:
+# the names below, and those of the test, which replace them. A value has no space in it.
+#
+#	test kernel memory_mib cpus	where; the memory that the kernel has
+#	seconds written_mib		how long, and how much went to disks of the driver
+#	worst_ms			the oldest request that was seen (pressure.bash, `stalls`)
+#	hung_tasks oom_kills		of the machine since its boot
+figures() {
+	local sectors=$WRITTEN_SECTORS directory word name names=()
+	local -A values
+	for directory in "$MAPPINGS"/*/; do
+		[ ! -d "$directory" ] || sectors=$((sectors + $(sectors_written "$(basename "$directory")")))
+	done
+	for word in "test=$TEST" "kernel=$(uname -r)" \
+		"memory_mib=$(awk '$1 == "MemTotal:" { print int($2 / 1024) }' /proc/meminfo)" "cpus=$(nproc --all)" \
+		"seconds=$((SECONDS - BEGAN_S))" "written_mib=$((sectors / 2048))" "worst_ms=$WORST_MS" \
+		"hung_tasks=$(dmesg | awk '/ blocked for more than / { count++ } END { print count + 0 }')" \
+		"oom_kills=$(awk '$1 == "oom_kill" { print $2 }' /proc/vmstat)" "$@"; do
+		name=${word%%=*}
+		[ -n "${values[$name]+set}" ] || names+=("$name")
+		values[$name]=${word#*=}
+	done
+	printf 'figures:'
+	for name in "${names[@]}"; do
+		printf ' %s=%s' "$name" "${values[$name]}"
+	done
+	echo
+}
 
 # full: whether the long forms were asked for (kernel command line, vmtest --append).
 full() { grep -qw sheepdog_tests=full /proc/cmdline; }

@@ -37,3 +37,4 @@ step "$(rate pswpout) MiB out, $(rate pswpin) MiB in; longest wait $worst ms, $(
 umount /mnt
 swapoff "$DEV"
 unmap m
+figures "swapped_out_mib=$(rate pswpout)" "swapped_in_mib=$(rate pswpin)"

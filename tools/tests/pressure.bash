@@ -12,6 +12,8 @@ CGROUPS=/sys/fs/cgroup
 mkfifo /tmp/nothing 2>/dev/null || true
 exec {NOTHING}<>/tmp/nothing
 
+mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug
+
 # pause SECONDS: sleeps without forking.
 pause() { read -rt "$1" -u "$NOTHING" || true; }
 
@@ -72,14 +74,28 @@ without_io_ms() {
 	WITHOUT_MS=$((NOW_MS - LAST_MS))
 }
 
+# see_ages: raises WORST_MS to the age of the oldest request that the driver has now, on any disk.
+see_ages() {
+	local file lines line age
+	for file in /sys/kernel/debug/sheepdog/*/in_flight; do
+		{ mapfile -t lines <"$file"; } 2>/dev/null || continue
+		for line in "${lines[@]}"; do
+			age=${line#* age }
+			age=${age%% ms: *}
+			[ "$age" -le "$WORST_MS" ] || WORST_MS=$age
+		done
+	done
+}
+
 # stalls LIMIT PID [CONDITION]: waits until the child ends, or until requests on DEV stand still for so
 # many seconds, or until the condition holds. Sets LONGEST_MS, the longest time without one that
-# ended. True if they stand still, or with the condition.
+# ended. True if they stand still, or with the condition. Meanwhile looks at ages, for `figures`.
 stalls() {
 	LONGEST_MS=0
 	LAST_ENDED=
 	while kill -0 "$2" 2>/dev/null; do
 		without_io_ms
+		see_ages
 		[ "$WITHOUT_MS" -le "$LONGEST_MS" ] || LONGEST_MS=$WITHOUT_MS
 		[ "$WITHOUT_MS" -lt $(($1 * 1000)) ] || return 0
 		[ $# -lt 3 ] || ! "${@:3}" || return 0

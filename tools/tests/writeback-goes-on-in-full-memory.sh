@@ -69,3 +69,4 @@ for fs in ext4 xfs; do
 	umount /mnt
 	unmap m
 done
+figures
