@@ -104,6 +104,14 @@ bench: vm-ready
 	$(RUN) --kernels --with vm-root \
 		env TURNS=$(TURNS) CONNECTIONS=$(CONNECTIONS) tools/bench/run $(BENCH)
 
+# The long forms of the tests that run out of memory and of time, turn about (tools/build/soak).
+MINUTES ?=
+HOURS ?= 1
+.PHONY: soak
+soak: KERNEL_TARGETS := $(KERNEL_TARGET)
+soak: vm-ready
+	SCALE=$(SCALE) tools/build/soak $(or $(MINUTES),$(shell echo $$(($(HOURS) * 60))))
+
 # Every parser of what others send, guided by coverage (tools/fuzz), each for so many seconds.
 FUZZ_SECONDS ?= 60
 FUZZ ?=
