@@ -126,3 +126,14 @@ tcp_count() {
 	awk -v name="$1" '$1 == "TcpExt:" && !column { for (i = 2; i <= NF; i++) if ($i == name) column = i; next }
 		$1 == "TcpExt:" { print $column }' /proc/net/netstat
 }
+
+# parameter NAME DEFAULT: what sheepdog_NAME=... on the kernel's command line says (vmtest --append):
+# how a test is run with a protection taken away.
+parameter() {
+	local value
+	value=$(sed -n "s/.*\bsheepdog_$1=\([^ ]*\).*/\1/p" /proc/cmdline)
+	echo "${value:-$2}"
+}
+
+# sheep_ooms: how often threads of a sheep in this machine called the OOM killer.
+sheep_ooms() { log_count '^(devsheep|tokio-).* invoked oom-killer'; }
