@@ -104,10 +104,11 @@ stalls() {
 	return 1
 }
 
-# local_sheep DIRECTORY [OPTIONS...]: a sheep in this machine; sets LOCAL_SHEEP (its process) and
-# GATEWAYS.
+# local_sheep DIRECTORY [OPTIONS...]: a sheep in this machine, started with the command SHEEP_WITH if there
+# is one; sets LOCAL_SHEEP (its process) and GATEWAYS.
+SHEEP_WITH=()
 local_sheep() {
-	devsheep --listen 127.0.0.1:0 --directory "$@" >/tmp/local-sheep &
+	"${SHEEP_WITH[@]}" devsheep --listen 127.0.0.1:0 --directory "$@" >/tmp/local-sheep &
 	# shellcheck disable=SC2034 # for the tests
 	LOCAL_SHEEP=$!
 	within 30 grep -q '^listening on ' /tmp/local-sheep
