@@ -12,8 +12,8 @@ MIB=$(seconds 32 256)
 look() {
 	local key value
 	while read -r key value; do
-		[ "$key" != sock ] || [ "$value" -le $SOCK ] || SOCK=$value
-	done <$CGROUPS/small/memory.stat
+		[ "$key" != sock ] || [ "$value" -le "$SOCK" ] || SOCK=$value
+	done <"$CGROUPS/small/memory.stat"
 	return 1
 }
 
@@ -40,11 +40,11 @@ use() {
 	wait $!
 	uptime_ms
 	DROPPED=$(($(tcp_count TCPRcvQDrop) - before))
-	MAX=$(awk '$1 == "max" { print $2 }' $CGROUPS/small/memory.events)
+	MAX=$(awk '$1 == "max" { print $2 }' "$CGROUPS/small/memory.events")
 	step "unprotected $1: $MIB MiB in $((NOW_MS - began_ms)) ms, longest wait $LONGEST_MS ms; dropped $DROPPED, in sockets of the cgroup $SOCK bytes, $MAX times at its limit"
 	unmap m
 	rm /mnt/full
-	rmdir $CGROUPS/small
+	rmdir "$CGROUPS/small"
 	rmmod sheepdog
 }
 
