@@ -22,8 +22,16 @@ pub fn become_io_flusher() -> Result<()> {
         "--io-flusher: prctl(PR_SET_IO_FLUSHER) failed: it needs CAP_SYS_RESOURCE and Linux 5.6; \
          run as root, or `setcap cap_sys_resource,cap_ipc_lock+ep` on the binary",
     )?;
-    mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE).context(
+    lock_memory().context(
         "--io-flusher: mlockall failed: it needs CAP_IPC_LOCK or a larger `ulimit -l`; \
          run as root, or `setcap cap_sys_resource,cap_ipc_lock+ep` on the binary",
     )
+}
+
+/// Reads in and locks what is mapped now, code and libraries; later memory is locked when it is
+/// touched: else the unused rest of each thread's stack would be memory. Without `CURRENT` the second
+/// call says how later mappings are locked and lets those that exist be.
+fn lock_memory() -> rustix::io::Result<()> {
+    mlockall(MlockAllFlags::CURRENT)?;
+    mlockall(MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)
 }
