@@ -45,7 +45,7 @@ struct RunArgs {
     select: SelectArgs,
     #[command(flatten)]
     machine: MachineArgs,
-    /// Machines that run at once
+    /// Machines that run at once; one, with the events of a cluster that all of them use
     #[arg(short, long, default_value_t = 2)]
     jobs: usize,
     /// Write the results as JUnit XML
@@ -176,7 +176,11 @@ impl Cli {
                 let targets = args.machine.targets(&args.select.tests)?;
                 let settings = args.machine.settings()?;
                 let collector = Collector::new(targets.len() > 1);
-                suite::run(&settings, &targets, &tests, args.jobs.max(1), &collector);
+                let jobs = match args.machine.event.is_empty() {
+                    true => args.jobs.max(1),
+                    false => 1,
+                };
+                suite::run(&settings, &targets, &tests, jobs, &collector);
                 let well = collector.finish(args.junit.as_deref())?;
                 Ok(ExitCode::from(u8::from(!well)))
             }
