@@ -2,6 +2,7 @@
 
 //! The command line, and what its options come to. In: words. Out: kernels, settings, tests.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -48,6 +49,9 @@ struct RunArgs {
     /// Machines that run at once; one, with the events of a cluster that all of them use
     #[arg(short, long, default_value_t = 2)]
     jobs: usize,
+    /// Tests that are skipped: lines `NAME REASON`. A name that no test has is an error
+    #[arg(long, value_name = "FILE")]
+    skip: Option<PathBuf>,
     /// Write the results as JUnit XML
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
@@ -141,6 +145,9 @@ pub struct MachineArgs {
     /// Words to add to the kernel's command line
     #[arg(long, value_name = "WORDS", default_value = "")]
     append: String,
+    /// Multiply the memory of all machines by this, for a kernel that needs more for itself
+    #[arg(long, value_name = "FACTOR", default_value_t = 1)]
+    memory_scale: u32,
     /// Multiply all limits by this, for a slow host
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
     scale: f64,
@@ -174,7 +181,11 @@ impl Cli {
                     bail!("no test in {:?} is selected", args.select.tests);
                 }
                 let targets = args.machine.targets(&args.select.tests)?;
-                let settings = args.machine.settings()?;
+                let mut settings = args.machine.settings()?;
+                if let Some(file) = &args.skip {
+                    settings.skip = skip_list(file, &args.select)
+                        .with_context(|| format!("{}", file.display()))?;
+                }
                 let collector = Collector::new(targets.len() > 1);
                 let jobs = match args.machine.event.is_empty() {
                     true => args.jobs.max(1),
@@ -191,6 +202,30 @@ impl Cli {
             Command::Shell(args) => single::shell(&args.machine, &args.one),
         }
     }
+}
+
+/// Reads a list of tests to be skipped.
+fn skip_list(file: &Path, select: &SelectArgs) -> Result<BTreeMap<String, String>> {
+    let every = SelectArgs {
+        tests: select.tests.clone(),
+        filter: None,
+        smoke: false,
+    }
+    .tests()?;
+    let mut list = BTreeMap::new();
+    for line in std::fs::read_to_string(file)?.lines() {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let Some((name, reason)) = line.split_once(char::is_whitespace) else {
+            bail!("{line}: expected `NAME REASON`");
+        };
+        if !every.iter().any(|test| test.name == name) {
+            bail!("there is no test {name}");
+        }
+        list.insert(name.to_owned(), reason.trim().to_owned());
+    }
+    Ok(list)
 }
 
 impl SelectArgs {
@@ -271,10 +306,35 @@ impl MachineArgs {
             accelerator,
             append: self.append.clone(),
             scale: self.scale,
+            memory_scale: self.memory_scale,
+            skip: BTreeMap::new(),
             devsheep: self.devsheep.clone(),
             gateways: gateways.transpose()?,
             events: self.event.iter().cloned().collect(),
             logs: std::path::absolute(&self.logs)?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_skipped_tests_names_tests_that_exist() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("reads.sh"), "# Test: it reads\n").unwrap();
+        let select = SelectArgs {
+            tests: vec![directory.path().to_owned()],
+            filter: None,
+            smoke: false,
+        };
+        let file = directory.path().join("skipped");
+        std::fs::write(&file, "# why\n\nreads  takes an hour\n").unwrap();
+        assert_eq!(skip_list(&file, &select).unwrap()["reads"], "takes an hour");
+        std::fs::write(&file, "writes takes an hour\n").unwrap();
+        assert!(skip_list(&file, &select).is_err());
+        std::fs::write(&file, "reads\n").unwrap();
+        assert!(skip_list(&file, &select).is_err());
     }
 }

@@ -38,6 +38,8 @@ const PATTERNS: &[&str] = &[
     r"list_(add|del) corruption",
     r"sleeping function called from invalid context",
     r"scheduling while atomic",
+    r"turning off the locking correctness validator",
+    r"ODEBUG: ",
 ];
 
 static COMPLAINTS: LazyLock<RegexSet> =
@@ -70,6 +72,9 @@ mod tests {
             "[    0.1] Kernel panic - not syncing: Attempted to kill init!",
             "[    0.1] refcount_t: underflow; use-after-free.",
             "[    0.1] rust_kernel: panicked at a.rs:1:2:",
+            "[    0.1] turning off the locking correctness validator.",
+            "[    0.1] BUG: KASAN: slab-use-after-free in foo+0x1/0x2 [sheepdog]",
+            "[    0.1] kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
         ] {
             assert!(is_complaint(line), "{line}");
         }

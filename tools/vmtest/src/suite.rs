@@ -49,6 +49,10 @@ pub struct Settings {
     pub append: String,
     /// Limits are multiplied by this.
     pub scale: f64,
+    /// The memory of machines is multiplied by this.
+    pub memory_scale: u32,
+    /// Tests that are not to run, and why.
+    pub skip: BTreeMap<String, String>,
     /// Program of the development sheep.
     pub devsheep: Option<PathBuf>,
     /// Somebody else's cluster, as the guest sees it.
@@ -78,7 +82,9 @@ impl Settings {
     /// Why a test cannot run here, if it cannot.
     fn obstacle(&self, target: &Target, test: &Test) -> Option<String> {
         let needs = |need| test.needs.contains(&need);
-        if needs(Need::Module) && !target.has_module {
+        if let Some(reason) = self.skip.get(&test.name) {
+            Some(reason.clone())
+        } else if needs(Need::Module) && !target.has_module {
             Some("needs the module (--module or --kernel DIR=MODULE)".into())
         } else if needs(Need::Faults) && self.gateways.is_some() {
             Some("needs control over the sheep, which an outside cluster does not give".into())
@@ -109,7 +115,7 @@ impl Settings {
             root: &self.root,
             host: &target.host.image(),
             accelerator: self.accelerator,
-            memory_mib: test.memory_mib,
+            memory_mib: test.memory_mib.saturating_mul(self.memory_scale),
             cpus: test.cpus,
             disk,
             append: &self.append,
