@@ -88,6 +88,17 @@ test-cluster: vm-ready
 	$(VM) run --scale $(SCALE) --gateways "$(GATEWAYS)" $(foreach event,KILL START STOP CONT,\
 		$(if $($(event)),--event "$(call lower,$(event))=$($(event))"))
 
+# The same tests, and those in tools/tests/debug, on a kernel that watches itself: lockdep, KASAN,
+# kmemleak, and memory that can be made to fail. It needs more time and more memory.
+.PHONY: test-debug
+test-debug: KERNEL_TARGET := debug
+test-debug: KERNEL_TARGETS := debug
+test-debug: SCALE := 6
+test-debug: vm-ready
+	$(VM) run --scale $(SCALE) --memory-scale 3 $(if $(FILTER),--filter '$(FILTER)') \
+		--tests tools/tests --tests tools/tests/debug --skip tools/tests/debug/skipped \
+		$(if $(FULL),--append sheepdog_tests=full)
+
 # Clients that others wrote: QEMU's tools with its Sheepdog driver, and tgt.
 .PHONY: interop
 interop: KERNEL_TARGETS := $(KERNEL_TARGET)

@@ -27,13 +27,19 @@ need_mmdebstrap() {
 		die "cannot install ${missing[*]}: install it yourself (apt-get install ${missing[*]}); the log is $CACHE/tmp/install.log"
 }
 
-# ensure_root SUITE: sets ROOT to a root of that suite. The first is made by the host's mmdebstrap,
-# others from inside the first.
+# ensure_root SUITE [debug]: sets ROOT to a root of that suite, or to the one that compiles debug
+# kernels of it. The first is made by the host's mmdebstrap, others from inside the first.
 ensure_root() {
-	local suite=$1 packages name tools
-	if [ "$suite" = trixie ]; then packages=$(packages_of ''); else packages=$(packages_of @kernel); fi
-	name=root-$suite-$(key_of "$packages" "$(recipe "$BUILD/root-recipe")")
-	if [ "$suite" = trixie ]; then
+	local suite=$1 kind=${2:-} packages name tools
+	if [ "$kind" = debug ]; then
+		packages=$(packages_of @kernel),$(recipe "$BUILD/packages-debug" | sort -u | paste -sd ,)
+	elif [ "$suite" = trixie ]; then
+		packages=$(packages_of '')
+	else
+		packages=$(packages_of @kernel)
+	fi
+	name=root-$suite${kind:+-$kind}-$(key_of "$packages" "$(recipe "$BUILD/root-recipe")")
+	if [ "$suite$kind" = trixie ]; then
 		[ -d "$CACHE/$name" ] || { need_rights; need_mmdebstrap; }
 		make_entry "$name" "$BUILD/root-recipe" "$suite" "$packages"
 	else
@@ -87,28 +93,46 @@ discover_kernel() {
 
 fresh() { [ -s "$1" ] && [ -n "$(find "$1" -mmin "-$DISCOVERY_MINUTES")" ]; }
 
+# kind_of_kernel TARGET: `debug`, or nothing for a stock kernel.
+kind_of_kernel() { recipe "$BUILD/kernels" | awk -v target="$1" '$1 == target { print $4 }'; }
+
 # ensure_kernel TARGET: sets ROOT, the root that compiles for it, and KERNEL_ENTRY, to be bound to /kernel.
 ensure_kernel() {
-	local name
+	local name kind
+	kind=$(kind_of_kernel "$1")
 	discover_kernel "$1"
 	recipe "$BUILD/tested-kernels" | grep -q "^$RELEASE *$VERSION\$" ||
 		say "kernel $RELEASE ($VERSION) is not one that this version was tested with; those are: $(recipe "$BUILD/tested-kernels" | awk '{ print $1 }' | paste -sd ' ') (pin one with make KERNEL=<release>)"
-	ensure_root "$(suite_of_root "$SUITE")"
-	name=kernel-$RELEASE-$(key_of "$VERSION" "$(recipe "$BUILD/kernel-recipe")" "$(cat "$ROOT/etc/toolchain")")
-	make_entry "$name" kernel_inside "$ROOT" "$RELEASE" "$VERSION" "$SUITE"
+	ensure_root "$(suite_of_root "$SUITE")" "$kind"
+	if [ "$kind" = debug ]; then
+		name=kernel-debug-$RELEASE-$(key_of "$VERSION" "$(recipe "$BUILD/debug-recipe" "$BUILD/debug-config")" \
+			"$(cat "$ROOT/etc/toolchain")" "$(version_in_root clang)")
+		[ -d "$CACHE/$name" ] || say "compiling the debug kernel, which takes about half an hour on two cores"
+		make_entry "$name" kernel_inside debug-recipe "$ROOT" "$RELEASE" "$VERSION" "$SUITE"
+	else
+		name=kernel-$RELEASE-$(key_of "$VERSION" "$(recipe "$BUILD/kernel-recipe")" "$(cat "$ROOT/etc/toolchain")")
+		make_entry "$name" kernel_inside kernel-recipe "$ROOT" "$RELEASE" "$VERSION" "$SUITE"
+	fi
 	# shellcheck disable=SC2034 # for the caller
 	KERNEL_ENTRY=$CACHE/$name
 	prune kernel
 }
 
-# What the archive was found to have may be gone by the time it is fetched: then it is asked again.
+# version_in_root PACKAGE: which one the root holds.
+version_in_root() {
+	awk -v package="$1" '$1 == "Package:" { name = $2 } $1 == "Version:" && name == package { print $2 }' \
+		"$ROOT/var/lib/dpkg/status"
+}
+
+# kernel_inside RECIPE ROOT RELEASE VERSION SUITE DIRECTORY. What the archive was found to have may be
+# gone by the time it is fetched: then it is asked again.
 kernel_inside() {
-	mkdir "$5/apt"
-	enter "$1" "$TOP:/src"$'\n'"$5:/kernel"$'\n'"$5/apt:/apt" /src/tools/build/kernel-recipe "$2" "$3" "$4" || {
+	mkdir "$6/apt"
+	enter "$2" "$TOP:/src"$'\n'"$6:/kernel"$'\n'"$6/apt:/apt" "/src/tools/build/$1" "$3" "$4" "$5" || {
 		rm -f "$ANSWER"
 		return 1
 	}
-	rm -r "$5/apt"
+	rm -r "$6/apt"
 }
 
 # ensure_made WHAT: sets MADE to an entry that another part of the project describes by a recipe of
