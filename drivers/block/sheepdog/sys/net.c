@@ -15,6 +15,17 @@
 #include "helpers.h"
 
 /*
+ * The network stack says ENFILE when there is no memory for the socket's inode (__sock_create()), which
+ * would send an administrator looking for open files.
+ */
+static int sheepdog_tcp_create(int family, struct socket **sock)
+{
+	int ret = sock_create_kern(&init_net, family, SOCK_STREAM, IPPROTO_TCP, sock);
+
+	return ret == -ENFILE ? -ENOMEM : ret;
+}
+
+/*
  * To be called from a kernel thread: a socket is charged to the memory cgroup of the task that
  * creates it (sk_alloc), and a small cgroup would stall writeback.
  */
@@ -23,8 +34,7 @@ struct socket *sheepdog_sock_create(bool ipv6)
 	struct socket *sock;
 	int ret;
 
-	ret = sock_create_kern(&init_net, ipv6 ? AF_INET6 : AF_INET, SOCK_STREAM, IPPROTO_TCP,
-			       &sock);
+	ret = sheepdog_tcp_create(ipv6 ? AF_INET6 : AF_INET, &sock);
 	if (ret)
 		return ERR_PTR(ret);
 
@@ -52,7 +62,7 @@ struct socket *sheepdog_sock_create(bool ipv6)
 struct socket *sheepdog_reserve_create(void)
 {
 	struct socket *sock;
-	int ret = sock_create_kern(&init_net, AF_INET, SOCK_STREAM, IPPROTO_TCP, &sock);
+	int ret = sheepdog_tcp_create(AF_INET, &sock);
 
 	if (ret)
 		return ERR_PTR(ret);
