@@ -122,11 +122,16 @@ pub(crate) fn open(wish: &Wish, attempt: &Attempt<Arc<Device>>) -> Result<Arc<De
                 if attempt.cancelled() {
                     return Err(EINTR);
                 }
+                let advice = match error {
+                    ENOMEM => "there is no memory for a connection",
+                    _ => "is a sheep running there?",
+                };
                 pr_err!(
-                    "{}: {}: {}; is a sheep running there?\n",
+                    "{}: {}: {}; {}\n",
                     &*wish.disk,
                     Plain(gateway),
-                    Plain(Errname(error))
+                    Plain(Errname(error)),
+                    advice
                 );
                 last = error;
             }
