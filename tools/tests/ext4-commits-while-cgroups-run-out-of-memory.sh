@@ -14,7 +14,8 @@ echo 0 >/proc/sys/vm/oom_dump_tasks
 FSYNC_S=25
 CGROUP_COUNT=$(seconds 3 10)
 GROUP_MIB=$(seconds 32 100)
-WRITERS=$(seconds 4 30)
+# Three hundred of them did not even start within twenty minutes on two emulated CPUs.
+WRITERS=$(parameter writers "$(seconds 4 8)")
 # What each writer holds while it writes: all of them together twice the cgroup.
 HELD_MIB=$(((GROUP_MIB * 2 + WRITERS - 1) / WRITERS))
 
@@ -81,7 +82,7 @@ outside=$!
 disown
 kills=$(oom_kills)
 committed=$(commits)
-end_s=$((SECONDS + $(seconds 30 600)))
+end_s=$((SECONDS + $(seconds 30 "$(parameter seconds 600)")))
 look_s=$((SECONDS + 10))
 looks() {
 	local group now
