@@ -105,12 +105,12 @@ ensure_kernel() {
 		say "kernel $RELEASE ($VERSION) is not one that this version was tested with; those are: $(recipe "$BUILD/tested-kernels" | awk '{ print $1 }' | paste -sd ' ') (pin one with make KERNEL=<release>)"
 	ensure_root "$(suite_of_root "$SUITE")" "$kind"
 	if [ "$kind" = debug ]; then
-		name=kernel-debug-$RELEASE-$(key_of "$VERSION" "$(recipe "$BUILD/debug-recipe" "$BUILD/debug-config")" \
+		name=kernel-debug-$RELEASE-$(key_of "$VERSION" "$(recipe "$BUILD/debug-recipe" "$BUILD/linux-source.sh" "$BUILD/debug-config")" \
 			"$(cat "$ROOT/etc/toolchain")" "$(version_in_root clang)")
 		[ -d "$CACHE/$name" ] || say "compiling the debug kernel, which takes about half an hour on two cores"
 		make_entry "$name" kernel_inside debug-recipe "$ROOT" "$RELEASE" "$VERSION" "$SUITE"
 	else
-		name=kernel-$RELEASE-$(key_of "$VERSION" "$(recipe "$BUILD/kernel-recipe")" "$(cat "$ROOT/etc/toolchain")")
+		name=kernel-$RELEASE-$(key_of "$VERSION" "$(recipe "$BUILD/kernel-recipe" "$BUILD/linux-source.sh")" "$(cat "$ROOT/etc/toolchain")")
 		make_entry "$name" kernel_inside kernel-recipe "$ROOT" "$RELEASE" "$VERSION" "$SUITE"
 	fi
 	# shellcheck disable=SC2034 # for the caller
@@ -143,7 +143,7 @@ ensure_made() {
 	vm-root) suite=trixie recipe=tools/vmtest/root/recipe parts=(tools/vmtest/root/packages) ;;
 	guest-linux)
 		suite=trixie recipe=tools/guest-linux/recipe
-		parts=(tools/guest-linux/config tools/guest-linux/grub.cfg)
+		parts=(tools/build/linux-source.sh tools/guest-linux/config tools/guest-linux/grub.cfg)
 		;;
 	qemu) suite=bullseye recipe=tools/interop/qemu-recipe parts=() ;;
 	*) die "nothing is known about making '$1'" ;;
