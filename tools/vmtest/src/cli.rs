@@ -116,7 +116,7 @@ pub struct MachineArgs {
     /// The module under test, for kernels that were given without one
     #[arg(long, value_name = "FILE")]
     module: Option<PathBuf>,
-    /// Root image (made by tools/vmtest/root/make)
+    /// Root image (`tools/build/run --with vm-root` makes and binds it)
     #[arg(long, value_name = "IMAGE")]
     root: PathBuf,
     /// Where prepared kernels are kept
@@ -289,7 +289,7 @@ impl MachineArgs {
         qemu::check()?;
         if !self.root.is_file() {
             bail!(
-                "root image {}: no such file; tools/vmtest/root/make makes it",
+                "root image {}: no such file; tools/build/run --with vm-root makes it",
                 self.root.display()
             );
         }
