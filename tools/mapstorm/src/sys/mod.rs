@@ -6,6 +6,7 @@
 use std::ffi::c_void;
 use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::ptr::null_mut;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
@@ -128,14 +129,10 @@ impl Mapping {
         file: &File,
         offset: u64,
     ) -> Result<usize, Errno> {
-        use std::os::fd::AsRawFd;
-        extern "C" {
-            fn pread64(fd: i32, buffer: *mut c_void, len: usize, offset: i64) -> isize;
-        }
         // SAFETY: The kernel writes to our pages only, which are reached by atomics otherwise: there is
         // no reference to their content.
         let len = unsafe {
-            pread64(
+            libc::pread64(
                 file.as_raw_fd(),
                 self.at(page, pages),
                 pages * PAGE,
