@@ -39,7 +39,7 @@ mkfs.ext4 -q /dev/vdd
 mkdir /store
 mount /dev/vdd /store
 sheep=(--threads "$(parameter threads 1)")
-# With sheepctl guard less memory is locked than by devsheep --io-flusher, which locks whole stacks.
+# By sheepctl guard, as an administrator does it.
 case $(parameter flusher yes) in
 yes) SHEEP_WITH=(sheepctl guard --) ;;
 unlocked) SHEEP_WITH=(sheepctl guard --no-lock --) ;;

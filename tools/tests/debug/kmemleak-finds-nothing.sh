@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# Test: a hundred times mapped, used, unmapped, half of them by force, leave no memory that nobody refers to
+# Test: being mapped, used and unmapped again and again, half of the times by force, leaves no memory that nobody refers to
 # Needs: module, faults
 # Gateways: 2
 # Limit: 240
