@@ -14,8 +14,6 @@ set -eu
 declare -A server
 trap 'kill "${server[@]}" 2>/dev/null || true' EXIT
 
-listens() { ss -ltn | grep -q ":$1 "; }
-
 if [ -z "${GATEWAY:-}" ]; then
 	GATEWAY=127.0.0.1:7000
 	NBD=127.0.0.1:10809

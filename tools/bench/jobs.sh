@@ -46,6 +46,8 @@ fill() { # device
 	dd if=/dev/urandom of="/dev/$1" bs=1M count="$SIZE_MIB" oflag=direct status=none
 }
 
+listens() { ss -ltn | grep -q ":$1 "; } # port
+
 wait_for() { # seconds command...
 	local end=$((SECONDS + $1))
 	shift

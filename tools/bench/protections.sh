@@ -20,8 +20,6 @@ declare -A without=(
 	[15]='all of them'
 )
 
-listens() { ss -ltn | grep -q ":$1 "; }
-
 devsheep --listen "$gateway" >/tmp/devsheep.log 2>&1 &
 server=$!
 trap 'kill $server 2>/dev/null || true' EXIT
