@@ -16,7 +16,8 @@ use crate::{
     },
     gateway::{
         Frame,
-        Handler, //
+        Handler,
+        Refused, //
     },
     observe::WatchedLink,
     proto::{
@@ -50,7 +51,6 @@ use crate::{
         Reply,
         Step,
         Verdict,
-        WireId,
         Work, //
     }, //
 };
@@ -59,30 +59,27 @@ use kernel::{
     sync::ArcBorrow, //
 };
 
-/// How many reply timeouts a single request may wait while its gateway answers others, or probes: a
+/// How many reply timeouts a frame may be without a reply while its gateway answers others, or probes: a
 /// gateway retries without a limit, but one that has forgotten a request will never answer it.
 const PATIENCE: u32 = 10;
 
 /// The driver's data in each request.
 pub(crate) struct State {
     work: Option<Work>,
-    /// Of the last id; goes on from request to request, so that a late reply finds another one.
-    generation: u32,
 }
 
 impl Operations for Device {
     type RequestData = State;
 
     fn new_request_data() -> State {
-        State {
-            work: None,
-            generation: 0,
-        }
+        State { work: None }
     }
 
     fn queue(self: ArcBorrow<'_, Self>, mut rq: Request<Self>, _last: bool) {
         let op = match rq.op() {
             blk::Op::Read => Op::Read,
+            // The block layer warns of one, and lets it pass (bio_check_ro()).
+            blk::Op::Write if self.read_only => return rq.end(Status::Io),
             blk::Op::Write => Op::Write,
             // What was acknowledged is durable: the block layer waited for it.
             blk::Op::Flush => return rq.end(Status::Ok),
@@ -110,16 +107,17 @@ impl Operations for Device {
             return;
         };
         let waited_ms = link.board().age_ms(tag);
+        let sent_ms = link.board().sent_ms(tag);
         let tuning = &self.tuning;
         if tuning.io_timeout_ms != 0 && waited_ms >= tuning.io_timeout_ms {
             link.break_off(
-                Loss::Broken,
+                Loss::Stuck,
                 fmt!("a request has had no reply for {waited_ms} ms (io_timeout_ms)"),
             );
-        } else if waited_ms >= tuning.reply_timeout_ms.saturating_mul(PATIENCE) {
+        } else if sent_ms >= tuning.reply_timeout_ms.saturating_mul(PATIENCE) {
             link.break_off(
-                Loss::Broken,
-                fmt!("a request has had no reply for {waited_ms} ms"),
+                Loss::Stuck,
+                fmt!("a request has had no reply for {sent_ms} ms"),
             );
         } else if link.silent_ms() >= tuning.reply_timeout_ms {
             self.at_desk(|room| room.desk.session_mut().suspect());
@@ -259,20 +257,24 @@ impl Device {
         let (Some(mut work), Some(link)) = (rq.work, self.links.get(rq.queue_index())) else {
             return self.end(rq, Status::Io, false);
         };
-        let Some(id) = WireId::new(rq.tag(), rq.generation.wrapping_add(1)) else {
+        let Some(id) = link.next_id(rq.tag()) else {
             return self.end(rq, Status::Io, false);
         };
-        rq.generation = id.generation();
         work.step = Some(step);
         rq.work = Some(work);
         link.board().sends(rq.tag(), step, &work.extent);
         let header = step.header(&self.geometry, &work.extent, id.raw());
         let payload = step.payload(&self.geometry);
         let frame = Frame::new(id, &header, &payload, work.extent.len);
-        if let Err(rq) = link.submit(rq, frame) {
-            self.consult(rq, |desk, ticket, work, entry, times| {
-                desk.turned_away(ticket, work, entry, times, link.is_usable())
-            });
+        match link.submit(rq, frame) {
+            Ok(()) => {}
+            Err(Refused::NotConnected(rq)) => {
+                self.consult(rq, |desk, ticket, work, entry, times| {
+                    desk.turned_away(ticket, work, entry, times, link.is_usable())
+                });
+            }
+            // A broken table deserves no second try.
+            Err(Refused::Occupied(rq)) => self.end(rq, Status::Io, false),
         }
     }
 

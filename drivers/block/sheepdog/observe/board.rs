@@ -5,7 +5,7 @@
 //! All stores are relaxed, and each has one writer at a time. A record is written by whoever owns
 //! the request, and a tag has one owner; the block layer hands it from one to the next. What is
 //! counted on sending is written by whoever has the wire, what is counted on receiving by the
-//! receiver. So a counter needs no atomic addition, and a request costs two stores on its way out,
+//! receiver. So a counter needs no atomic addition, and a request costs three stores on its way out,
 //! one on its way back, and one per counter.
 
 use super::record::{
@@ -29,13 +29,15 @@ use kernel::{
     }, //
 };
 
-/// Both words of a tag in one cache line.
-#[repr(C, align(16))]
+/// All words of a tag in one cache line.
+#[repr(C, align(32))]
 struct Tag {
     /// A packed [`Record`].
     record: Atomic<u64>,
     /// When the block layer handed the request over, in ticks.
     since: Atomic<usize>,
+    /// When its last frame was sent, or was to be, in ticks.
+    sent: Atomic<usize>,
 }
 
 /// Two numbers that one side of a link counts, apart from those of the other side.
@@ -87,6 +89,7 @@ impl Board {
             let tag = Tag {
                 record: Atomic::new(NOTHING),
                 since: Atomic::new(0),
+                sent: Atomic::new(0),
             };
             tags.push(tag, GFP_KERNEL)?;
         }
@@ -114,6 +117,9 @@ impl Board {
     /// Its next step is about to be sent.
     #[inline]
     pub(crate) fn sends(&self, tag: u16, step: Step, extent: &Extent) {
+        if let Some(tag) = self.tag(tag) {
+            tag.sent.store(clock::now(), Relaxed);
+        }
         self.note(tag, Record::new(Place::Sent, step, extent));
     }
 
@@ -167,6 +173,12 @@ impl Board {
     pub(crate) fn age_ms(&self, tag: u16) -> u32 {
         self.tag(tag)
             .map_or(0, |tag| clock::ms_since(tag.since.load(Relaxed)))
+    }
+
+    /// For how long the last frame with this tag has been on its way.
+    pub(crate) fn sent_ms(&self, tag: u16) -> u32 {
+        self.tag(tag)
+            .map_or(0, |tag| clock::ms_since(tag.sent.load(Relaxed)))
     }
 
     /// The request with this tag, and the ticks at which it came.

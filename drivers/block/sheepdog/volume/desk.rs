@@ -319,8 +319,8 @@ where
     /// All links are attached. `None` if the connections were lost meanwhile; otherwise everybody
     /// who waited for a gateway is to be called with [`Desk::pop`].
     pub fn up(&mut self, now_ms: u64) -> Option<()> {
-        let fence_ms = self.session.up(now_ms)?;
-        self.zombies.limit(fence_ms);
+        let fear = self.session.up(now_ms)?;
+        self.zombies.limit(fear);
         Some(())
     }
 

@@ -97,6 +97,7 @@ pub use reply::Outcome;
 pub use reply::Reply;
 pub use session::Admission;
 pub use session::Errand;
+pub use session::Fear;
 pub use session::Limits;
 pub use session::Loss;
 pub use session::Session;

@@ -30,8 +30,8 @@ const FIRST_PAUSE_MS: u64 = 1_000;
 /// The longest pause: a disk should not stand still much longer than its cluster.
 const LONGEST_PAUSE_MS: u64 = 10_000;
 
-/// How long what an old gateway has read may still take effect when that gateway, or the host of
-/// its ended process, has been heard of since: its threads, or its peers, work it off.
+/// How long what an old gateway has read may still take effect after that gateway, or the host of
+/// its ended process, has been heard of again: its threads, or its peers, work it off.
 /// See Documentation/failover.rst.
 const SHORT_FENCE_MS: u64 = 5_000;
 
@@ -51,10 +51,22 @@ pub struct Limits {
 pub enum Loss {
     /// The connection ended, or the gateway does not answer.
     Broken,
+    /// The gateway answers, but for a request that it does not get on with: whatever that waits
+    /// for can let it go at any time.
+    Stuck,
     /// The gateway says that it goes away.
     Leaving,
     /// The gateway said what no sheep says.
     Lied,
+}
+
+/// How long what an old gateway has read is to be feared: until the earlier of two times.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Fear {
+    /// From when its connection was reset.
+    pub fence_ms: u64,
+    /// The other one; far away when nothing is known of the old gateway.
+    pub until_ms: u64,
 }
 
 /// Why an attempt to connect failed.
@@ -132,6 +144,8 @@ pub struct Session {
     heard: bool,
     /// Whether connections to another one were lost since, before they were all attached.
     strayed: bool,
+    /// Whether it answered, and did not get on with a request.
+    stuck: bool,
     /// Links that have a connection, or have not let go of one.
     attached: u32,
     /// When the session came up.
@@ -158,6 +172,7 @@ impl Session {
             attempts: 0,
             heard: false,
             strayed: false,
+            stuck: false,
             attached: links,
             up_ms: now_ms,
             since_ms: now_ms,
@@ -227,12 +242,13 @@ impl Session {
             }
             _ => return false,
         }
+        self.stuck |= loss == Loss::Stuck;
         self.state = State::Draining;
         self.losses = self.losses.wrapping_add(1);
         self.suspected = false;
         if self.attempts == 0 {
             self.candidate = match loss {
-                Loss::Broken => self.gateway,
+                Loss::Broken | Loss::Stuck => self.gateway,
                 Loss::Leaving | Loss::Lied => self.after(self.gateway),
             };
         }
@@ -308,26 +324,29 @@ impl Session {
         true
     }
 
-    /// All links are attached. How long what the old gateway has read is to be feared, in
-    /// milliseconds from when its connection was reset; `None` when the connections were lost
-    /// meanwhile.
-    pub fn up(&mut self, now_ms: u64) -> Option<u64> {
+    /// All links are attached. How long what the old gateway has read is to be feared; `None` when
+    /// the connections were lost meanwhile.
+    pub fn up(&mut self, now_ms: u64) -> Option<Fear> {
         if self.state != State::Attaching {
             return None;
         }
-        let fence_ms = u64::from(self.limits.fence_ms);
         let known = self.heard || self.candidate == self.gateway;
-        let fence_ms = if known && !self.strayed {
-            fence_ms.min(SHORT_FENCE_MS)
-        } else {
-            fence_ms
+        let fear = Fear {
+            fence_ms: u64::from(self.limits.fence_ms),
+            // From now, and not from the reset: one that was stopped goes on where it stood.
+            until_ms: if known && !self.strayed && !self.stuck {
+                now_ms.saturating_add(SHORT_FENCE_MS)
+            } else {
+                u64::MAX
+            },
         };
         self.state = State::Up;
         self.strayed = false;
+        self.stuck = false;
         self.gateway = self.candidate;
         self.up_ms = now_ms;
         self.failing = false;
-        Some(fence_ms)
+        Some(fear)
     }
 
     /// Whether there has been no gateway for too long since now; once per outage.
@@ -387,9 +406,23 @@ mod tests {
             fence_ms: 40_000,
         };
         let mut session = Session::new(limits, 0, 2, 0);
-        assert_eq!(session.up(0), Some(SHORT_FENCE_MS));
+        assert_eq!(session.up(0), Some(short(0)));
         session
     }
+
+    /// Of a gateway that was heard of.
+    fn short(now_ms: u64) -> Fear {
+        Fear {
+            fence_ms: 40_000,
+            until_ms: now_ms + SHORT_FENCE_MS,
+        }
+    }
+
+    /// Of one of which nothing is known.
+    const LONG: Fear = Fear {
+        fence_ms: 40_000,
+        until_ms: u64::MAX,
+    };
 
     /// Loses the connections at `now` and lets the links go.
     fn lose(session: &mut Session, loss: Loss, now: u64) {
@@ -421,7 +454,7 @@ mod tests {
         assert_eq!(session.pause_ms(10_400), 600);
         assert_eq!(session.errand(11_000), connect(0, 4));
         assert!(session.connected(2));
-        assert_eq!(session.up(11_000), Some(SHORT_FENCE_MS));
+        assert_eq!(session.up(11_000), Some(short(11_000)));
         assert_eq!(session.admission(), Admission::Send);
     }
 
@@ -446,16 +479,16 @@ mod tests {
             assert_eq!(session.errand(10_000), connect(1, 1));
             assert!(session.connected(2));
             // Nothing is known of the old one.
-            assert_eq!(session.up(10_000), Some(40_000));
+            assert_eq!(session.up(10_000), Some(LONG));
             assert_eq!(session.gateway(), 1);
         }
     }
 
     #[test]
     fn an_old_gateway_that_was_heard_of_is_feared_for_less_time() {
-        for (setback, fence) in [
-            (Setback::Answered, SHORT_FENCE_MS),
-            (Setback::Silent, 40_000),
+        for (setback, fear) in [
+            (Setback::Answered, short(10_200)),
+            (Setback::Silent, LONG),
         ] {
             let mut session = session(2, None);
             lose(&mut session, Loss::Broken, 10_000);
@@ -463,7 +496,7 @@ mod tests {
             session.failed(setback, 10_100);
             assert_eq!(session.errand(10_100), connect(1, 2));
             assert!(session.connected(2));
-            assert_eq!(session.up(10_200), Some(fence));
+            assert_eq!(session.up(10_200), Some(fear));
         }
     }
 
@@ -476,7 +509,27 @@ mod tests {
         lose(&mut session, Loss::Leaving, 10_100);
         assert_eq!(session.errand(10_100), connect(0, 2));
         assert!(session.connected(2));
-        assert_eq!(session.up(10_200), Some(40_000));
+        assert_eq!(session.up(10_200), Some(LONG));
+    }
+
+    #[test]
+    fn a_gateway_that_did_not_get_on_is_feared_for_long_though_it_answers() {
+        let mut session = session(2, None);
+        lose(&mut session, Loss::Stuck, 10_000);
+        assert_eq!(session.errand(10_000), connect(0, 1));
+        assert!(session.connected(2));
+        // Lost again, for another reason: what it has of the first time it still has.
+        lose(&mut session, Loss::Broken, 10_100);
+        assert_eq!(session.errand(10_100), connect(1, 2));
+        session.failed(Setback::Silent, 10_100);
+        assert_eq!(session.errand(11_100), connect(0, 3));
+        assert!(session.connected(2));
+        assert_eq!(session.up(11_100), Some(LONG));
+        // That was that.
+        lose(&mut session, Loss::Broken, 20_000);
+        assert_eq!(session.errand(20_000), connect(0, 1));
+        assert!(session.connected(2));
+        assert_eq!(session.up(20_000), Some(short(20_000)));
     }
 
     #[test]

@@ -20,6 +20,7 @@
 use core::ops::DerefMut;
 
 use super::Extent;
+use super::Fear;
 use super::Step;
 
 /// What a lost request may still change.
@@ -74,9 +75,10 @@ impl Fence {
         }
     }
 
-    fn limit(&mut self, fence_ms: u64) {
+    fn limit(&mut self, fear: Fear) {
         if self.deadline_ms.is_none() {
-            let deadline_ms = self.lost_ms.saturating_add(fence_ms);
+            let deadline_ms = self.lost_ms.saturating_add(fear.fence_ms);
+            let deadline_ms = deadline_ms.min(fear.until_ms);
             self.deadline_ms = Some(deadline_ms.max(self.least_ms));
         }
     }
@@ -206,14 +208,14 @@ impl<S: DerefMut<Target = [Option<Zombie>]>> Zombies<S> {
         })
     }
 
-    /// There is a gateway again: those that are not yet limited are taken for dead `fence_ms`
-    /// after they were lost, but not before doubles of theirs that were limited earlier.
-    pub fn limit(&mut self, fence_ms: u64) {
+    /// There is a gateway again: those that are not yet limited are taken for dead when they are not
+    /// to be feared any more, but not before doubles of theirs that were limited earlier.
+    pub fn limit(&mut self, fear: Fear) {
         for zombie in self.places.iter_mut().flatten() {
-            zombie.fence.limit(fence_ms);
+            zombie.fence.limit(fear);
         }
         if let Some(overflow) = &mut self.overflow {
-            overflow.limit(fence_ms);
+            overflow.limit(fear);
         }
     }
 
@@ -250,6 +252,13 @@ mod tests {
 
     const CREATE: Step = Step::Create { parent: None };
     const READ: Step = Step::Read { parent: None };
+
+    fn fear(fence_ms: u64) -> Fear {
+        Fear {
+            fence_ms,
+            until_ms: u64::MAX,
+        }
+    }
 
     fn zombies(places: usize) -> Zombies<Vec<Option<Zombie>>> {
         Zombies::new(vec![None; places])
@@ -323,15 +332,28 @@ mod tests {
         let extent = at(0, 4096);
         zombies.add(1, Step::Write, &extent, 1000);
         assert!(!zombies.expire(u64::MAX));
-        zombies.limit(500);
+        zombies.limit(fear(500));
         assert_eq!(zombies.next_deadline_ms(), Some(1500));
         // Lost once more: it lives again, and longer.
         zombies.add(1, Step::Write, &extent, 2000);
         assert_eq!((zombies.len(), zombies.next_deadline_ms()), (1, None));
-        zombies.limit(500);
+        zombies.limit(fear(500));
         assert!(!zombies.expire(2499) && zombies.blocks(2, Step::Write, &extent, false));
         assert!(zombies.expire(2500) && zombies.is_empty());
         assert!(!zombies.blocks(2, Step::Write, &extent, false));
+    }
+
+    #[test]
+    fn a_zombie_of_a_gateway_that_answers_again_dies_at_the_earlier_of_two_times() {
+        for (until_ms, deadline_ms) in [(20_000, 20_000), (60_000, 41_000)] {
+            let mut zombies = zombies(4);
+            zombies.add(1, Step::Write, &at(0, 4096), 1000);
+            zombies.limit(Fear {
+                fence_ms: 40_000,
+                until_ms,
+            });
+            assert_eq!(zombies.next_deadline_ms(), Some(deadline_ms));
+        }
     }
 
     #[test]
@@ -340,11 +362,11 @@ mod tests {
             let mut zombies = zombies(places);
             let extent = at(0, 4096);
             zombies.add(1, Step::Write, &extent, 1000);
-            zombies.limit(40_000);
+            zombies.limit(fear(40_000));
             zombies.add(1, Step::Write, &extent, 2000);
             assert!(!zombies.expire(41_000));
             zombies.add(1, Step::Write, &extent, 2500);
-            zombies.limit(5000);
+            zombies.limit(fear(5000));
             assert!(!zombies.expire(40_999) && zombies.blocks(2, Step::Write, &extent, false));
             assert!(zombies.expire(41_000) && zombies.is_empty());
         }
@@ -355,7 +377,7 @@ mod tests {
         let mut zombies = zombies(1);
         zombies.add(1, Step::Write, &at(0, 512), 1000);
         zombies.add(2, Step::Write, &at(4096, 512), 1100);
-        zombies.limit(100);
+        zombies.limit(fear(100));
         let far = at(8 << 20, 512);
         assert!(zombies.blocks(3, Step::Write, &far, false));
         assert!(!zombies.blocks(3, READ, &far, false));

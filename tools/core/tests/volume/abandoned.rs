@@ -14,7 +14,7 @@ use super::sheep::Sheep;
 use super::sheep::OWN;
 use super::world::FENCE_MS;
 
-/// How long a gateway needs that was heard of since.
+/// How long a gateway needs after it was heard of again.
 const SHORT_FENCE_MS: u64 = 5_000;
 
 /// A request that nobody waits for.
@@ -24,26 +24,29 @@ pub struct Abandoned {
     body: Body,
     gateway: u32,
     lost_ms: u64,
-    /// The gateway was heard of after the loss.
-    heard: bool,
+    /// When the gateway was heard of after the loss.
+    heard_ms: Option<u64>,
+    /// It does not get on with this, though it may be heard of.
+    stuck: bool,
 }
 
 impl Abandoned {
     /// What tells it from others of its ticket.
-    pub fn key(&self) -> (u8, Body, u32, u64, bool) {
+    pub fn key(&self) -> (u8, Body, u32, u64, Option<u64>, bool) {
         let (opcode, body) = (self.request.opcode.0, self.body.clone());
-        (opcode, body, self.gateway, self.lost_ms, self.heard)
+        let (heard_ms, stuck) = (self.heard_ms, self.stuck);
+        (opcode, body, self.gateway, self.lost_ms, heard_ms, stuck)
     }
 
     fn is_dead(&self, now_ms: u64) -> bool {
-        let age_ms = now_ms - self.lost_ms;
-        age_ms >= u64::from(FENCE_MS) || (self.heard && age_ms >= SHORT_FENCE_MS)
+        let works_off = |heard_ms| !self.stuck && now_ms - heard_ms >= SHORT_FENCE_MS;
+        now_ms - self.lost_ms >= u64::from(FENCE_MS) || self.heard_ms.is_some_and(works_off)
     }
 }
 
 impl Sheep {
     /// The connection of the request `id` is reset after `gateway` has read it.
-    pub fn abandon(&mut self, id: u32, gateway: u32, lost_ms: u64) {
+    pub fn abandon(&mut self, id: u32, gateway: u32, lost_ms: u64, stuck: bool) {
         let (request, body) = self.received.remove(&id).expect("a request that arrived");
         if request.opcode != Opcode::READ_OBJ {
             let abandoned = Abandoned {
@@ -51,7 +54,8 @@ impl Sheep {
                 body,
                 gateway,
                 lost_ms,
-                heard: false,
+                heard_ms: None,
+                stuck,
             };
             self.abandoned.insert(id, abandoned);
         }
@@ -60,7 +64,9 @@ impl Sheep {
     /// A gateway, or the host of its ended process, gives a sign of life.
     pub fn hear(&mut self, gateway: u32, now_ms: u64) {
         for abandoned in self.abandoned.values_mut() {
-            abandoned.heard |= abandoned.gateway == gateway;
+            if abandoned.gateway == gateway {
+                abandoned.heard_ms.get_or_insert(now_ms);
+            }
         }
         self.bury(now_ms);
     }

@@ -87,7 +87,12 @@ fn fate() -> impl Strategy<Value = Fate> {
 }
 
 fn outage() -> impl Strategy<Value = Outage> {
-    let loss = prop_oneof![Just(Loss::Broken), Just(Loss::Leaving), Just(Loss::Lied)];
+    let loss = prop_oneof![
+        Just(Loss::Broken),
+        Just(Loss::Stuck),
+        Just(Loss::Leaving),
+        Just(Loss::Lied)
+    ];
     let setback = prop_oneof![Just(Setback::Answered), Just(Setback::Silent)];
     let release = (any::<usize>(), any::<usize>());
     prop_oneof![

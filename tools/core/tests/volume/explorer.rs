@@ -205,9 +205,11 @@ impl Explorer {
         if world.can_lose() {
             if let Some(losses) = budget.losses.checked_sub(1) {
                 let rest = Budget { losses, ..budget };
-                self.follow(world, (issued, rest), ("lose", 0), |next| {
-                    next.lose(Loss::Broken)
-                });
+                for loss in [Loss::Broken, Loss::Stuck] {
+                    self.follow(world, (issued, rest), ("lose", loss as u32), |next| {
+                        next.lose(loss)
+                    });
+                }
                 if let Some(breaks) = budget.breaks.checked_sub(1) {
                     for link in 0..world.links.len() {
                         if world.links[link] == Link::Usable {

@@ -39,6 +39,7 @@ impl World {
     pub fn lose(&mut self, loss: Loss) {
         if self.desk.session_mut().lost(loss, self.now_ms) {
             self.attaching = false;
+            self.stuck = loss == Loss::Stuck;
             self.break_all();
         }
     }
@@ -83,7 +84,10 @@ impl World {
             if self.sheep.received.contains_key(&id) {
                 match end(ticket) {
                     End::Dropped => drop(self.sheep.received.remove(&id)),
-                    End::Zombie => self.sheep.abandon(id, self.gateway, self.now_ms),
+                    End::Zombie => {
+                        self.sheep
+                            .abandon(id, self.gateway, self.now_ms, self.stuck);
+                    }
                     End::Held => {
                         self.sheep.received.remove(&id);
                         let request = self.request(ticket);

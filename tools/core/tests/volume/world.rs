@@ -104,6 +104,8 @@ pub struct World {
     pub links: Vec<Link>,
     /// There are connections, and [`World::up`] is still to come.
     pub attaching: bool,
+    /// The connections were given up because of a request that its gateway did not get on with.
+    pub stuck: bool,
     /// The gateway that the links are connected to.
     pub gateway: u32,
     pub errand: Errand,
@@ -162,6 +164,7 @@ impl World {
             called: Vec::new(),
             links: vec![Link::Usable; setup.links],
             attaching: false,
+            stuck: false,
             gateway: 0,
             errand: Errand::None,
             now_ms: START_MS,
@@ -209,7 +212,7 @@ impl World {
             }
         }
         (&self.called, &self.links).hash(into);
-        (self.attaching, self.gateway).hash(into);
+        (self.attaching, self.stuck, self.gateway).hash(into);
         (self.now_ms, self.begun, self.ended).hash(into);
     }
 
