@@ -37,7 +37,8 @@ use crate::{
         Lie,
         Loss,
         Outcome,
-        Reply, //
+        Reply,
+        WireId, //
     }, //
 };
 use kernel::{
@@ -46,6 +47,10 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc,
         ArcBorrow,
         CondVar,
@@ -85,6 +90,45 @@ pub(crate) trait Handler: Operations {
     fn link_released(self: ArcBorrow<'_, Self>);
 }
 
+/// The last id that was sent with each tag of a link. It belongs to the tag and not to the request: with
+/// an I/O scheduler, a tag goes from one request structure to another.
+struct Ids(KVVec<Atomic<u32>>);
+
+impl Ids {
+    fn new(queue_depth: usize) -> Result<Self> {
+        let mut last = KVVec::with_capacity(queue_depth, GFP_KERNEL)?;
+        for _ in 0..queue_depth {
+            last.push(Atomic::new(0), GFP_KERNEL)?;
+        }
+        Ok(Self(last))
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.0.len() * core::mem::size_of::<Atomic<u32>>()
+    }
+
+    /// An id with this tag that has not been sent for 2^22 - 1 frames. To be called by whoever has the
+    /// tag: the block layer hands it from one owner to the next.
+    #[inline]
+    fn next(&self, tag: u16) -> Option<WireId> {
+        let last = self.0.get(usize::from(tag))?;
+        let id = match WireId::from_raw(last.load(Relaxed)) {
+            Some(id) => id.next(),
+            None => WireId::new(tag, 1)?,
+        };
+        last.store(id.raw(), Relaxed);
+        Some(id)
+    }
+}
+
+/// What became of a request that was to be sent.
+pub(crate) enum Refused<T: Operations> {
+    /// There is no connection.
+    NotConnected(Request<T>),
+    /// Another request has its place, which cannot be.
+    Occupied(Request<T>),
+}
+
 /// The connection of a link.
 struct Line {
     socket: Option<Arc<Socket>>,
@@ -101,6 +145,7 @@ pub(crate) struct Link<T: Operations> {
     peer: Arc<Peer>,
     /// Requests whose replies are awaited, by tag, under the id of their frame.
     in_flight: Slots<Request<T>>,
+    ids: Ids,
     pulse: Pulse,
     board: Board,
     memory_bytes: usize,
@@ -117,10 +162,12 @@ impl<T: Handler> Link<T> {
     /// A link for `queue_depth` requests, without a connection. `ENOMEM`.
     pub(crate) fn new(peer: Arc<Peer>, queue_depth: usize) -> Result<Arc<Self>> {
         let in_flight = Slots::new(queue_depth)?;
+        let ids = Ids::new(queue_depth)?;
         let wire = Wire::new(queue_depth)?;
         let board = Board::new(queue_depth)?;
         let memory_bytes = in_flight
             .memory_bytes()
+            .saturating_add(ids.memory_bytes())
             .saturating_add(wire.memory_bytes())
             .saturating_add(board.memory_bytes());
         let transmit = Transmit::new(wire, queue_depth)?;
@@ -133,6 +180,7 @@ impl<T: Handler> Link<T> {
             pin_init!(Self {
                 peer,
                 in_flight,
+                ids,
                 pulse: Pulse::new(),
                 board,
                 memory_bytes,
@@ -155,22 +203,29 @@ impl<T: Handler> Link<T> {
         self.pulse.beat();
         line.loss = None;
         line.socket = Some(socket.clone());
-        drop(line);
+        // Under the lock, so that the receiver cannot have taken the connection apart before: who
+        // sent on it after that would never be given back.
         self.transmit.open(socket);
+        drop(line);
         self.changed.notify_all();
     }
 
+    /// The id for the next frame of the request that has this tag. `None` if there is no such tag.
+    #[inline]
+    pub(crate) fn next_id(&self, tag: u16) -> Option<WireId> {
+        self.ids.next(tag)
+    }
+
     /// Sends the frame for a request and keeps the request until its reply comes or the connection
-    /// is lost. Gives it back if there is no connection; then nothing of it was sent.
-    pub(crate) fn submit(&self, rq: Request<T>, frame: Frame) -> Result<(), Request<T>> {
+    /// is lost. Or gives it back, and then nothing of it was sent.
+    pub(crate) fn submit(&self, rq: Request<T>, frame: Frame) -> Result<(), Refused<T>> {
         let tag = usize::from(rq.tag());
         let id = frame.id.raw();
         let sending = Sending::new(rq.hold(), frame);
         let mut rq = Some(rq);
         let sent = self.transmit.submit(&self.board, sending, || {
             if let Some(request) = rq.take() {
-                // The slot is free: no other request has this tag. If it is not, the request comes
-                // back and is failed, which is what a broken table deserves.
+                // The slot is free: no other request has this tag.
                 if let Err(request) = self.in_flight.put(tag, id, request) {
                     rq = Some(request);
                     return Err(EBUSY);
@@ -179,7 +234,8 @@ impl<T: Handler> Link<T> {
             Ok(())
         });
         match (sent, rq) {
-            (_, Some(rq)) => Err(rq),
+            (Err(EBUSY), Some(rq)) => Err(Refused::Occupied(rq)),
+            (_, Some(rq)) => Err(Refused::NotConnected(rq)),
             (Ok(()), None) => Ok(()),
             (Err(error), None) => {
                 // The receiver has the request now, and gives it back as lost.

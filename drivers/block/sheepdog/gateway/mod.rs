@@ -11,7 +11,8 @@
 //! nobody but the transmitter ever waits for room in the socket, and the receiver never does:
 //! a sheep that does not read until its replies are read gets them read.
 //!
-//! Lock order: the lock of [`transmit`] is taken alone, and never held over a blocking send.
+//! Lock order: the lock of a link's line, then the lock of [`transmit`]; that one is never held over a
+//! blocking send.
 
 mod call;
 mod errname;
@@ -32,6 +33,7 @@ pub(crate) use errname::Errname;
 pub(crate) use frame::Frame;
 pub(crate) use link::{
     Handler,
-    Link, //
+    Link,
+    Refused, //
 };
 pub(crate) use peer::Peer;
