@@ -117,8 +117,8 @@ fn in_thread<R: Send + Unpin + 'static>(
 
 fn connected(peer: SocketAddr, timeout_ms: u32) -> Result<Socket> {
     in_thread(move || {
-        let socket = Socket::new(&peer)?;
-        socket.connect(&peer, timeout_ms)?;
+        let socket = Socket::new(&peer, timeout_ms)?;
+        socket.connect(&peer)?;
         Ok(socket)
     })
 }
@@ -184,7 +184,7 @@ fn echo(peer: SocketAddr) -> Result {
 /// A reset wakes who waits for data.
 fn silent(peer: SocketAddr) -> Result {
     let socket = Arc::new(connected(peer, TIMEOUT_MS)?, GFP_KERNEL)?;
-    socket.wait_forever();
+    socket.limit_waits(0);
     let place = Arc::pin_init(new_mutex!(None), GFP_KERNEL)?;
     let started = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
     let (result, signal, receiver) = (place.clone(), started.clone(), socket.clone());

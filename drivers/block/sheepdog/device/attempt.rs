@@ -100,14 +100,14 @@ impl<R: Send + Unpin + 'static> Attempt<R> {
 
     /// Makes a connection that a cancellation resets.
     pub(crate) fn connect(&self, peer: &SocketAddr, timeout_ms: u32) -> Result<Arc<Socket>> {
-        let socket = Arc::new(Socket::new(peer)?, GFP_KERNEL)?;
+        let socket = Arc::new(Socket::new(peer, timeout_ms)?, GFP_KERNEL)?;
         let mut state = self.state.lock();
         if state.cancelled {
             return Err(EINTR);
         }
         state.socket = Some(socket.clone());
         drop(state);
-        socket.connect(peer, timeout_ms)?;
+        socket.connect(peer)?;
         Ok(socket)
     }
 

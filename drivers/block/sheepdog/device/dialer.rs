@@ -42,7 +42,7 @@ impl Dialer {
     ///
     /// As [`Socket::connect`]; `ECONNABORTED` when it was hung up; `EINTR` when no more are wanted.
     pub(super) fn connect(&self, peer: &SocketAddr, timeout_ms: u32) -> Result<Arc<Socket>> {
-        let socket = Arc::new(Socket::new(peer)?, GFP_KERNEL)?;
+        let socket = Arc::new(Socket::new(peer, timeout_ms)?, GFP_KERNEL)?;
         let mut state = self.state.lock();
         if state.closed {
             return Err(EINTR);
@@ -50,7 +50,7 @@ impl Dialer {
         let before = state.socket.replace(socket.clone());
         drop(state);
         drop(before);
-        socket.connect(peer, timeout_ms)?;
+        socket.connect(peer)?;
         Ok(socket)
     }
 

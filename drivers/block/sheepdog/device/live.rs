@@ -3,6 +3,7 @@
 //! A mapped VDI that the system can see: the disk, and the threads that serve it.
 
 use super::{
+    announce,
     open::Wish,
     recovery,
     Device, //
@@ -48,12 +49,12 @@ impl Live {
     /// `ENOMEM`, and what the block layer says.
     pub(crate) fn start(device: Arc<Device>, wish: &Wish, debugfs: &Arc<Dir>) -> Result<Self> {
         let files = Files::new(&device.name, debugfs, &device)?;
-        let mut threads = KVec::with_capacity(2 * device.links.len() + 1, GFP_KERNEL)?;
-        let result = Self::start_threads(&device, &mut threads).and_then(|()| {
-            // Unless the gateway has gone again meanwhile, and then it will come up later.
-            let _ = device.at_desk(|room| room.desk.up(clock::now_ms()));
-            Self::add_disk(&device, wish)
-        });
+        let mut threads = KVec::with_capacity(2 * device.links.len() + 2, GFP_KERNEL)?;
+        // Before there are threads: they begin with a mapping that is up, and nobody has to tell them.
+        // If the gateway has gone again meanwhile a receiver finds out.
+        let _ = device.at_desk(|room| room.desk.up(clock::now_ms()));
+        let result = Self::start_threads(&device, &mut threads)
+            .and_then(|()| Self::add_disk(&device, wish));
         match result {
             Ok(disk) => {
                 *device.announcer.lock() = Some(disk.announcer());
@@ -84,6 +85,12 @@ impl Live {
             let body = move || transmitter.transmit();
             threads.push(Thread::spawn(&name, body)?, GFP_KERNEL)?;
         }
+        let owner = device.clone();
+        let name = CString::try_from_fmt(fmt!("{}-uev", &*device.name))?;
+        threads.push(
+            Thread::spawn(&name, move || announce::run(&owner))?,
+            GFP_KERNEL,
+        )?;
         let owner = device.clone();
         let name = CString::try_from_fmt(fmt!("{}-rec", &*device.name))?;
         let sockets = recovery::places(device)?;

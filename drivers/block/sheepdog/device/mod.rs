@@ -5,6 +5,7 @@
 //! [`open`] makes a [`Device`], [`Live`] shows it to the system and takes it away again,
 //! [`recovery`] keeps it connected. What happens to a request in between is in [`crate::request`].
 
+mod announce;
 pub(crate) mod attempt;
 mod dialer;
 pub(crate) mod live;
@@ -107,6 +108,7 @@ pub(crate) struct Device {
     /// Of no use before the sockets of the links and after them.
     _reserve: Reserve,
     pub(crate) tuning: Tuning,
+    pub(crate) read_only: bool,
     /// Whether the desk is, as of the last time that the lock of `room` was dropped.
     open: Atomic<bool>,
     #[pin]
@@ -143,7 +145,7 @@ impl Device {
         volume: Volume,
         peer: Arc<Peer>,
         (sockets, reserve): (KVec<Arc<Socket>>, Reserve),
-        tuning: Tuning,
+        (tuning, read_only): (Tuning, bool),
     ) -> Result<Arc<Self>> {
         let mut links = KVec::with_capacity(sockets.len(), GFP_KERNEL)?;
         for socket in sockets {
@@ -182,6 +184,7 @@ impl Device {
                 links,
                 _reserve: reserve,
                 tuning,
+                read_only,
                 open: Atomic::new(false),
                 room <- new_spinlock!(Room { desk, parked }),
                 stir <- new_condvar!(),

@@ -194,7 +194,8 @@ fn open_through(
     }
     let name = CString::try_from(&*wish.disk).map_err(|error| Trouble::Final(error.into()))?;
     let reserve = reserve.take().ok_or(Trouble::Final(EINVAL))?;
-    Device::new(name, volume, peer.clone(), (sockets, reserve), wish.tuning).map_err(Trouble::Final)
+    let tuning = (wish.tuning, wish.read_only);
+    Device::new(name, volume, peer.clone(), (sockets, reserve), tuning).map_err(Trouble::Final)
 }
 
 fn read_inode(

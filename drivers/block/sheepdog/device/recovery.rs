@@ -4,7 +4,7 @@
 //!
 //! What is to be done, and when, is decided by [`volume::Desk`](crate::volume::Desk); this does it:
 //! connect, ask the gateway whether it has the VDI, give the connections to the links, let time pass,
-//! say in the log and to udev what happens. It allocates nothing but sockets, and those from the
+//! say in the log what happens. It allocates nothing but sockets, and those from the
 //! reserve: what waits for it may be what frees memory.
 
 use super::Device;
@@ -26,7 +26,6 @@ use crate::{
     },
     volume::{
         probe,
-        Admission,
         Errand,
         Found,
         Loss,
@@ -94,13 +93,9 @@ impl Trouble {
 /// Sets a connection of a link up, once it is made.
 pub(super) fn prepare(socket: &Socket, reply_timeout_ms: u32) {
     let interval_s = (reply_timeout_ms / 1000 / KEEPALIVE_PROBES).max(1);
-    // The gateway is doubted, and probed, long before.
-    socket.keep_alive(
-        interval_s,
-        KEEPALIVE_PROBES,
-        reply_timeout_ms.saturating_mul(2),
-    );
-    socket.wait_forever();
+    socket.keep_alive(interval_s, KEEPALIVE_PROBES);
+    // Waits last until somebody gives the connection up.
+    socket.limit_waits(0);
 }
 
 /// A place for a connection of every link, so that none has to be found when memory is short.
@@ -114,9 +109,8 @@ pub(super) fn places(device: &Device) -> Result<KVec<Arc<Socket>>> {
 
 /// The body of the thread; ends when the device is shut. `sockets` has the [`places`].
 pub(super) fn run(device: &Device, mut sockets: KVec<Arc<Socket>>) {
-    let mut announced = Admission::Send;
     loop {
-        match next_errand(device, &mut announced) {
+        match next_errand(device) {
             Errand::Connect {
                 gateway,
                 attempt,
@@ -132,7 +126,7 @@ pub(super) fn run(device: &Device, mut sockets: KVec<Arc<Socket>>) {
 }
 
 /// Waits until there is something to do for the connections; meanwhile calls who can go on.
-fn next_errand(device: &Device, announced: &mut Admission) -> Errand {
+fn next_errand(device: &Device) -> Errand {
     loop {
         if device.at_desk(|room| room.desk.session_mut().gives_up(clock::now_ms())) {
             pr_err!(
@@ -140,12 +134,14 @@ fn next_errand(device: &Device, announced: &mut Admission) -> Errand {
                 &*device.name,
                 device.tuning.io_timeout_ms
             );
+            device.stir.notify_all();
         }
+        let admission = device.at_desk(|room| room.desk.session().admission());
         call_all(device);
-        announce(device, announced);
         let watched = watch_receivers(device);
         let mut room = device.room.lock();
-        if room.desk.session().admission() != *announced {
+        // Others may go on, or must fail, than those who were called.
+        if room.desk.session().admission() != admission {
             continue;
         }
         let now_ms = clock::now_ms();
@@ -216,24 +212,6 @@ fn call_all(device: &Device) {
     }
 }
 
-/// Tells udev when it is another state.
-fn announce(device: &Device, announced: &mut Admission) {
-    let now = device.at_desk(|room| room.desk.session().admission());
-    if now == *announced {
-        return;
-    }
-    *announced = now;
-    let variable = match now {
-        Admission::Send => c"SHEEPDOG_STATE=live",
-        Admission::Wait => c"SHEEPDOG_STATE=reconnecting",
-        Admission::TimedOut => c"SHEEPDOG_STATE=failing",
-        Admission::Closed => return,
-    };
-    if let Some(announcer) = &*device.announcer.lock() {
-        announcer.announce(variable);
-    }
-}
-
 fn connect(
     device: &Device,
     gateway: u32,
@@ -282,7 +260,8 @@ fn connect(
     sockets.clear();
 }
 
-/// Makes a connection for each link, and asks on the first whether the VDI is there.
+/// Makes a connection for each link, and asks on the first whether the VDI is there; all of that in
+/// about `limit_ms`.
 fn connect_all(
     device: &Device,
     address: &SocketAddr,
@@ -290,14 +269,20 @@ fn connect_all(
     sockets: &mut KVec<Arc<Socket>>,
 ) -> Result<Found, Trouble> {
     let _scope = Scope::reserves();
-    let socket = device.dialer.connect(address, limit_ms)?;
+    let end_ms = clock::now_ms().saturating_add(limit_ms.into());
+    let left_ms = || {
+        let left_ms = end_ms.saturating_sub(clock::now_ms());
+        left_ms.max(SHORTEST_ATTEMPT_MS) as u32
+    };
+    let socket = device.dialer.connect(address, left_ms())?;
+    socket.limit_waits(left_ms());
     let found = ask(device, &socket)?;
     prepare(&socket, device.tuning.reply_timeout_ms);
     sockets
         .push_within_capacity(socket)
         .map_err(|_| Trouble::Network(ENOMEM))?;
     for _ in 1..device.links.len() {
-        let socket = device.dialer.connect(address, limit_ms)?;
+        let socket = device.dialer.connect(address, left_ms())?;
         prepare(&socket, device.tuning.reply_timeout_ms);
         sockets
             .push_within_capacity(socket)
@@ -331,6 +316,7 @@ fn resume(device: &Device, gateway: u32, attempt: u32, sockets: &mut KVec<Arc<So
         let up = room.desk.up(now_ms);
         (outage_ms, room.desk.waiting(), up)
     });
+    device.stir.notify_all();
     if up.is_none() {
         // One of them was lost while the others were still to come: those were not reset with it.
         for link in &device.links {

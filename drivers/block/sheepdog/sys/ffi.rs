@@ -65,17 +65,17 @@ extern "C" {
         ipv6: bool,
         address: *const u8,
         port: u16,
-        timeout_ms: c_uint,
+        scope_id: u32,
     ) -> c_int;
     pub(super) fn sheepdog_sock_set_timeouts(sock: *mut bindings::socket, timeout_ms: c_uint);
     pub(super) fn sheepdog_sock_keepalive(
         sock: *mut bindings::socket,
         interval_s: c_uint,
         count: c_uint,
-        timeout_ms: c_uint,
     );
     pub(super) fn sheepdog_sock_is_drained(sock: *mut bindings::socket) -> bool;
     pub(super) fn sheepdog_sock_is_local(sock: *mut bindings::socket) -> bool;
+    pub(super) fn sheepdog_sock_leaves_host(sock: *mut bindings::socket) -> bool;
     pub(super) fn sheepdog_sock_has_unread(sock: *mut bindings::socket) -> bool;
     pub(super) fn sheepdog_reserve_create() -> *mut bindings::socket;
     pub(super) fn sheepdog_reserve_release(sock: *mut bindings::socket);

@@ -66,12 +66,12 @@ bool sheepdog_bvecs_spliceable(const struct bio_vec *bvecs, unsigned int nr);
 /* net.c */
 struct socket *sheepdog_sock_create(bool ipv6);
 int sheepdog_sock_connect(struct socket *sock, bool ipv6, const u8 *address, u16 port,
-			  unsigned int timeout_ms);
+			  u32 scope_id);
 void sheepdog_sock_set_timeouts(struct socket *sock, unsigned int timeout_ms);
-void sheepdog_sock_keepalive(struct socket *sock, unsigned int interval_s, unsigned int count,
-			     unsigned int timeout_ms);
+void sheepdog_sock_keepalive(struct socket *sock, unsigned int interval_s, unsigned int count);
 bool sheepdog_sock_is_drained(struct socket *sock);
 bool sheepdog_sock_is_local(struct socket *sock);
+bool sheepdog_sock_leaves_host(struct socket *sock);
 bool sheepdog_sock_has_unread(struct socket *sock);
 struct socket *sheepdog_reserve_create(void);
 void sheepdog_reserve_release(struct socket *sock);

@@ -6,6 +6,7 @@
 #include <linux/in.h>
 #include <linux/in6.h>
 #include <linux/net.h>
+#include <linux/netdevice.h>
 #include <linux/tcp.h>
 #include <linux/uio.h>
 #include <net/ipv6.h>
@@ -92,8 +93,36 @@ bool sheepdog_sock_has_unread(struct socket *sock)
 	return !skb_queue_empty_lockless(&sock->sk->sk_receive_queue);
 }
 
+static int sheepdog_dev_is_virtual(struct net_device *dev, struct netdev_nested_priv *unused)
+{
+	/* A bond, a VLAN, a bridge: what is below it is asked, all of it. */
+	return !dev->dev.parent && list_empty(&dev->adj_list.lower);
+}
+
+/*
+ * Whether what is sent on a connected socket has left this host, or been copied, when the socket does
+ * not count it any more (sheepdog_sock_is_drained). Hardware is like that. The loopback device, veth
+ * and tap hand the packets to a peer on this host, with the pages that they refer to, and let go of
+ * the socket.
+ */
+bool sheepdog_sock_leaves_host(struct socket *sock)
+{
+	struct dst_entry *dst = sk_dst_get(sock->sk);
+	struct netdev_nested_priv unused = {};
+	bool leaves = false;
+
+	rcu_read_lock();
+	if (dst && dst->dev)
+		leaves = !sheepdog_dev_is_virtual(dst->dev, &unused) &&
+			 !netdev_walk_all_lower_dev_rcu(dst->dev, sheepdog_dev_is_virtual, &unused);
+	rcu_read_unlock();
+	dst_release(dst);
+	return leaves;
+}
+
+/* The limits of the waits are those of sheepdog_sock_set_timeouts. */
 int sheepdog_sock_connect(struct socket *sock, bool ipv6, const u8 *address, u16 port,
-			  unsigned int timeout_ms)
+			  u32 scope_id)
 {
 	struct sockaddr_storage storage = {};
 	int len, ret;
@@ -103,6 +132,7 @@ int sheepdog_sock_connect(struct socket *sock, bool ipv6, const u8 *address, u16
 
 		sin6->sin6_family = AF_INET6;
 		sin6->sin6_port = htons(port);
+		sin6->sin6_scope_id = scope_id;
 		memcpy(&sin6->sin6_addr, address, sizeof(sin6->sin6_addr));
 		len = sizeof(*sin6);
 	} else {
@@ -115,7 +145,6 @@ int sheepdog_sock_connect(struct socket *sock, bool ipv6, const u8 *address, u16
 	}
 
 	/* connect(2) waits for sk_sndtimeo and says EINPROGRESS when that is over. */
-	sheepdog_sock_set_timeouts(sock, timeout_ms);
 	ret = kernel_connect(sock, (void *)&storage, len, 0);
 	return ret == -EINPROGRESS ? -ETIMEDOUT : ret;
 }
@@ -130,17 +159,16 @@ void sheepdog_sock_set_timeouts(struct socket *sock, unsigned int timeout_ms)
 }
 
 /*
- * How a peer is found out that has gone without a word: probes while nothing is sent, and a limit for
- * what is sent and not acknowledged. Both end the connection.
+ * How a peer is found out that has gone without a word while nothing is under way: probes, which end
+ * the connection. No TCP user timeout: it would replace the number of probes by its own time
+ * (tcp_keepalive_timer()), and end the connection of a peer that answers and takes nothing for a while.
  */
-void sheepdog_sock_keepalive(struct socket *sock, unsigned int interval_s, unsigned int count,
-			     unsigned int timeout_ms)
+void sheepdog_sock_keepalive(struct socket *sock, unsigned int interval_s, unsigned int count)
 {
 	tcp_sock_set_keepidle(sock->sk, interval_s);
 	tcp_sock_set_keepintvl(sock->sk, interval_s);
 	tcp_sock_set_keepcnt(sock->sk, count);
 	sock_set_keepalive(sock->sk);
-	tcp_sock_set_user_timeout(sock->sk, timeout_ms);
 }
 
 /*
@@ -202,6 +230,11 @@ ssize_t sheepdog_sock_recv_buf(struct socket *sock, void *buf, size_t len)
  */
 void sheepdog_sock_abort(struct socket *sock)
 {
+	/*
+	 * Whoever connects and has not begun to must not wait, either: tcp_abort() does nothing on a
+	 * closed socket. In this order: both it and connect(2) take the socket's lock.
+	 */
+	sheepdog_sock_set_timeouts(sock, 1);
 	tcp_abort(sock->sk, ECONNABORTED);
 }
 

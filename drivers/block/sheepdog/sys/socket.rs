@@ -5,17 +5,18 @@
 //! C header: [`include/linux/net.h`](srctree/include/linux/net.h)
 
 use core::{
-    net::{
-        IpAddr,
-        SocketAddr, //
-    },
+    net::SocketAddr,
     ptr::NonNull, //
 };
 
 use kernel::{
     bindings,
     error::from_err_ptr,
-    prelude::*, //
+    prelude::*,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    }, //
 };
 
 use super::{
@@ -33,6 +34,8 @@ use super::{
 pub(crate) struct Socket {
     raw: NonNull<bindings::socket>,
     ipv6: bool,
+    /// Whether [`SendFlags::SPLICE`] is heeded.
+    splices: Atomic<bool>,
 }
 
 // SAFETY: The network stack locks what it changes.
@@ -51,7 +54,9 @@ impl SendFlags {
     pub(crate) const NOWAIT: Self = Self(ffi::SEND_NOWAIT);
     /// More bytes follow at once: do not send a short segment.
     pub(crate) const MORE: Self = Self(ffi::SEND_MORE);
-    /// Let the stack keep references to the pages instead of copying them.
+    /// Let the stack keep references to the pages instead of copying them. Not heeded where a peer on
+    /// this host would get the pages themselves: it could read, when the connection has been reset and
+    /// [`Socket::is_drained`], what was written to them later.
     pub(crate) const SPLICE: Self = Self(ffi::SEND_SPLICE);
 
     /// Both.
@@ -61,26 +66,41 @@ impl SendFlags {
 }
 
 impl Socket {
-    /// Makes a socket for peers of the family of `peer`. To be called from a thread of ours: the
-    /// socket is charged to the memory cgroup of the task that makes it.
-    pub(crate) fn new(peer: &SocketAddr) -> Result<Self> {
+    /// Makes a socket for peers of the family of `peer`, each of whose waits lasts at most `timeout_ms`.
+    /// To be called from a thread of ours: the socket is charged to the memory cgroup of the task that
+    /// makes it.
+    pub(crate) fn new(peer: &SocketAddr, timeout_ms: u32) -> Result<Self> {
         let ipv6 = peer.is_ipv6();
         // SAFETY: The helper has no requirements.
         let raw = from_err_ptr(unsafe { ffi::sheepdog_sock_create(ipv6) })?;
         // INVARIANT: Just made, and ours.
-        Ok(Self {
+        let socket = Self {
             raw: NonNull::new(raw).ok_or(ENOMEM)?,
             ipv6,
-        })
+            splices: Atomic::new(false),
+        };
+        socket.limit_waits(timeout_ms);
+        Ok(socket)
     }
 
-    /// Connects, and from then on limits each wait for room or data. `ETIMEDOUT`, `ECONNREFUSED`,
-    /// `EHOSTUNREACH` and what else connect(2) says; `ECONNABORTED` after [`Self::abort`].
-    pub(crate) fn connect(&self, peer: &SocketAddr, timeout_ms: u32) -> Result {
+    /// Limits each wait for a connection, for room or for data, those that begin from now on; 0 is no
+    /// limit. Not while somebody else may call [`Self::abort`] on a socket that is not connected yet.
+    pub(crate) fn limit_waits(&self, timeout_ms: u32) {
+        // SAFETY: A live socket.
+        unsafe { ffi::sheepdog_sock_set_timeouts(self.raw.as_ptr(), timeout_ms) };
+    }
+
+    /// Connects. `ETIMEDOUT`, `ECONNREFUSED`, `EHOSTUNREACH` and what else connect(2) says;
+    /// `ECONNABORTED` or `ETIMEDOUT` after [`Self::abort`].
+    pub(crate) fn connect(&self, peer: &SocketAddr) -> Result {
         let mut address = [0; 16];
-        match (peer.ip(), self.ipv6) {
-            (IpAddr::V4(ip), false) => address[..4].copy_from_slice(&ip.octets()),
-            (IpAddr::V6(ip), true) => address = ip.octets(),
+        let mut scope_id = 0;
+        match (peer, self.ipv6) {
+            (SocketAddr::V4(peer), false) => address[..4].copy_from_slice(&peer.ip().octets()),
+            (SocketAddr::V6(peer), true) => {
+                address = peer.ip().octets();
+                scope_id = peer.scope_id();
+            }
             _ => return Err(EINVAL),
         }
         // SAFETY: A live socket of that family, and an address of 16 bytes.
@@ -90,25 +110,21 @@ impl Socket {
                 self.ipv6,
                 address.as_ptr(),
                 peer.port(),
-                timeout_ms,
+                scope_id,
             )
-        })
+        })?;
+        // SAFETY: A live socket.
+        let leaves_host = unsafe { ffi::sheepdog_sock_leaves_host(self.raw.as_ptr()) };
+        self.splices.store(leaves_host, Relaxed);
+        Ok(())
     }
 
-    /// Takes the limits of [`Self::connect`] away: waits last until [`Self::abort`].
-    pub(crate) fn wait_forever(&self) {
+    /// Lets the network find out that the peer has gone, while nothing is under way: probes when
+    /// nothing was heard for `interval_s` seconds, at most `count` of them without an answer. Then
+    /// waits end with `ETIMEDOUT`.
+    pub(crate) fn keep_alive(&self, interval_s: u32, count: u32) {
         // SAFETY: A live socket.
-        unsafe { ffi::sheepdog_sock_set_timeouts(self.raw.as_ptr(), 0) };
-    }
-
-    /// Lets the network find out that the peer has gone: probes when nothing was heard for
-    /// `interval_s` seconds, at most `count` of them without an answer; and at most `timeout_ms`
-    /// for what was sent to be acknowledged. Then waits end with `ETIMEDOUT`.
-    pub(crate) fn keep_alive(&self, interval_s: u32, count: u32, timeout_ms: u32) {
-        // SAFETY: A live socket.
-        unsafe {
-            ffi::sheepdog_sock_keepalive(self.raw.as_ptr(), interval_s, count, timeout_ms);
-        }
+        unsafe { ffi::sheepdog_sock_keepalive(self.raw.as_ptr(), interval_s, count) };
     }
 
     /// Whether nothing that was sent is referred to any more by the network stack of this host. To
@@ -134,8 +150,13 @@ impl Socket {
     pub(crate) fn send(&self, chunk: &mut Chunk, skip: usize, flags: SendFlags) -> Result<usize> {
         let len = chunk.len().checked_sub(skip).ok_or(EINVAL)?;
         let (bvecs, nr) = chunk.raw();
+        let flags = if self.splices.load(Relaxed) {
+            flags.0
+        } else {
+            flags.0 & !ffi::SEND_SPLICE
+        };
         // SAFETY: A live socket; the chunk describes `skip + len` valid bytes.
-        to_len(unsafe { ffi::sheepdog_sock_send(self.raw.as_ptr(), bvecs, nr, skip, len, flags.0) })
+        to_len(unsafe { ffi::sheepdog_sock_send(self.raw.as_ptr(), bvecs, nr, skip, len, flags) })
     }
 
     /// Receives exactly what `chunk` describes. `ECONNRESET` if the peer closed before that.
