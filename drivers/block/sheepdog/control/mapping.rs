@@ -226,19 +226,28 @@ impl Mapping {
         Ok(())
     }
 
-    /// Unmaps whoever has the disk open. `ENODEV` without a disk, `EBUSY` while it is being made,
-    /// `EINTR`.
+    /// Unmaps whoever has the disk open. `ENODEV` without a disk, `EBUSY` while a gateway is being asked
+    /// for the VDI, `EINTR`.
     pub(super) fn unmap_by_force(&self) -> Result {
+        let mut shut = false;
         let (live, taken) = loop {
             let mut state = self.state.lock();
             match &state.phase {
-                Phase::Removing(device) => {
-                    // Whoever removes it may wait for requests: end them.
+                Phase::Removing(device) | Phase::Mapping(Some(device)) if !shut => {
+                    // Whoever removes it, or adds it and reads its partition table, may wait for
+                    // requests: end them.
+                    let device = device.clone();
+                    drop(state);
                     device.shut();
+                    shut = true;
+                }
+                Phase::Removing(_) | Phase::Mapping(Some(_)) => {
                     if self.changed.wait_interruptible(&mut state) {
                         return Err(EINTR);
                     }
                 }
+                // It was on its way here or there, and is gone.
+                Phase::New | Phase::Failed if shut => return Ok(()),
                 _ => {
                     drop(state);
                     match self.take() {
