@@ -34,6 +34,7 @@ grow() {
 	done
 }
 
+follow_log
 load unprotected="$(parameter unprotected 0)"
 mkfs.ext4 -q /dev/vdd
 mkdir /store

@@ -32,6 +32,7 @@ content() {
 		}'
 }
 
+follow_log
 load unprotected="$(parameter unprotected 0)"
 mkfs.ext4 -q /dev/vdd
 mkdir /store

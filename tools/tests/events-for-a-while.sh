@@ -71,12 +71,12 @@ fio_run() {
 	echo "$1" >>/tmp/runs
 }
 
+follow_log
 load
 create "$VDI" 512M
 map m connections=2 reply_timeout_ms=1000 connect_timeout_ms=1000 fence_ms=10000
 dd if=/dev/zero of="$DEV" bs=4M count=8 oflag=direct conv=notrunc status=none
 mark
-dmesg --follow-new --notime >/tmp/kmsg &
 load_old &
 old=$!
 load_new &
@@ -92,11 +92,11 @@ within 40 is_state m live
 wait $old $new
 for kind in "${!events[@]}"; do echo "  ${events[$kind]} x $kind"; done | sort -k 3
 read -ra counts <"/sys/block/${DEV#/dev/}/stat"
-longest=$(sed -n 's/.*connected again after \([0-9]*\) ms.*/\1/p' /tmp/kmsg | sort -n | tail -n 1)
+longest=$(since_mark | sed -n 's/.*connected again after \([0-9]*\) ms.*/\1/p' | sort -n | tail -n 1)
 step "$((counts[0] + counts[4])) requests, $(wc -l </tmp/runs) runs verified, connections lost" \
-	"$(grep -c 'connections lost; ' /tmp/kmsg || true) times, longest outage ${longest:-0} ms"
+	"$(log_count 'connections lost; ') times, longest outage ${longest:-0} ms"
 [ -z "$(find /tmp -name 'failed.*')" ] || fail 'data are lost or wrong, or a request failed'
-same '' "$(grep ' error, dev sheep' /tmp/kmsg || true)" 'failed requests'
+no_request_failed
 same 0 "$(get m waiting)" waiting
 same 0 "$(get m in_flight)" in_flight
 unmap m

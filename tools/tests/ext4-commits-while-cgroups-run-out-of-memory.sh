@@ -60,6 +60,7 @@ fsynced() { read -r FSYNCS LONGEST_FSYNC_MS <"/tmp/fsyncs-$1" 2>/dev/null || FSY
 
 commits() { sed -n 's/^\([0-9]*\) transactions .*/\1/p' "/proc/fs/jbd2/${DEV#/dev/}-8/info"; }
 
+follow_log
 load
 create "$VDI" "$(seconds 512M 8G)"
 cgroup small 16M

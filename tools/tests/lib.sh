@@ -9,10 +9,14 @@
 set -Eeuo pipefail
 export LC_ALL=C
 trap 'echo "line $LINENO of $0 failed with status $?: $BASH_COMMAND" >&2' ERR
+# See `fail_everywhere`.
+trap 'exit 1' USR1
 
 CONFIGFS=/sys/kernel/config
 MAPPINGS=$CONFIGFS/sheepdog
 MARK=
+# Where `follow_log` keeps the kernel log.
+FOLLOWED=
 CREATED=()
 # For `figures`: when the test began, sectors written to disks that were unmapped, the age of the
 # oldest request that was seen.
@@ -35,6 +39,13 @@ skip() {
 fail() {
 	echo "FAILED: $*" >&2
 	exit 1
+}
+
+# fail_everywhere MESSAGE: as `fail`, also where the exit status is of no account, as in "$(...)" among
+# the words of a command.
+fail_everywhere() {
+	kill -USR1 $$
+	fail "$@"
 }
 
 # same WANTED GOT WHAT: compares two words.
@@ -166,8 +177,38 @@ mark() {
 	echo "vmtest: $MARK" >/dev/kmsg
 }
 
+# follow_log: from now on keeps lines about sheep in a file, for tests during which the kernel says more
+# than it keeps: 128 KiB, or twenty reports of the OOM killer.
+follow_log() {
+	FOLLOWED=/tmp/kernel-log
+	: >$FOLLOWED
+	# Who reads /dev/kmsg and falls behind gets an error, and awk ends; kernel_log sees that.
+	awk '/sheep|tokio|blocked for more than|vmtest: / && sub(/^[^;]*;/, "") { print; fflush() }' \
+		/dev/kmsg >>$FOLLOWED 2>/dev/null &
+	disown
+}
+
+# kernel_log: what there is of it up to now.
+kernel_log() {
+	local end
+	if [ -z "$FOLLOWED" ]; then
+		dmesg --notime
+		return
+	fi
+	end="vmtest: end $BASHPID $RANDOM$RANDOM"
+	echo "$end" >/dev/kmsg
+	within $ACTION_LIMIT grep -qxF "$end" "$FOLLOWED"
+	cat "$FOLLOWED"
+}
+
+# since_mark: the kernel log since the mark. The test fails if it does not go back so far.
+since_mark() {
+	kernel_log | awk -v mark="vmtest: $MARK" 'found; $0 == mark { found = 1 } END { exit !found }' ||
+		fail_everywhere 'some of the kernel log since the mark is lost; is this a test for follow_log?'
+}
+
 # log_lines REGEX: lines of the kernel log since the mark.
-log_lines() { dmesg --notime | sed "1,/$MARK/d" | grep -E -- "$1" || true; }
+log_lines() { since_mark | grep -E -- "$1" || true; }
 
 log_count() { log_lines "$1" | wc -l; }
 
@@ -319,7 +360,7 @@ figures() {
 	for word in "test=$TEST" "kernel=$(uname -r)" \
 		"memory_mib=$(awk '$1 == "MemTotal:" { print int($2 / 1024) }' /proc/meminfo)" "cpus=$(nproc --all)" \
 		"seconds=$((SECONDS - BEGAN_S))" "written_mib=$((sectors / 2048))" "worst_ms=$WORST_MS" \
-		"hung_tasks=$(dmesg | awk '/ blocked for more than / { count++ } END { print count + 0 }')" \
+		"hung_tasks=$(kernel_log | awk '/ blocked for more than / { count++ } END { print count + 0 }')" \
 		"oom_kills=$(awk '$1 == "oom_kill" { print $2 }' /proc/vmstat)" "$@"; do
 		name=${word%%=*}
 		[ -n "${values[$name]+set}" ] || names+=("$name")

@@ -15,6 +15,7 @@ UNREAD='a reply has been waiting for its receiver'
 
 # One mapping has a queue for each CPU, and so many requests that a wake-up follows upon every other.
 # The other has one request at a time: if its wake-up is lost, there is none to make up for it.
+follow_log
 load
 create "$VDI" 64M
 create "$VDI-lone" 64M

@@ -27,6 +27,7 @@ no_user_memory() {
 }
 grep -q ^VmSize /proc/self/status || fail 'this shell has no memory'
 
+follow_log
 load
 create "$VDI" 512M
 map m connections=2

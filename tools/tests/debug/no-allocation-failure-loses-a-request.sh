@@ -21,7 +21,7 @@ told() {
 	no_request_failed
 	within 60 is_state m live
 	read_4k
-	dmesg --notime | sed "1,/$MARK/d" | failed_in >>/tmp/places
+	since_mark | failed_in >>/tmp/places
 	mark
 }
 
