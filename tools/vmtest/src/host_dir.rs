@@ -33,6 +33,13 @@ pub struct HostDir {
 }
 
 impl HostDir {
+    /// No image.
+    #[cfg(test)]
+    pub fn empty() -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        Ok(Self { directory })
+    }
+
     /// Makes the image.
     pub fn make(contents: &Contents) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("vmtest-host-").tempdir()?;

@@ -51,6 +51,7 @@ impl Outcome {
             Verdict::Hang(_) => self.expect == Expect::Hang,
             Verdict::Complaint(_) => self.expect == Expect::Complaint,
             Verdict::Dead(_) => self.expect == Expect::Dead,
+            Verdict::NotRun(_) => false,
         };
         if met {
             Class::Pass
@@ -68,6 +69,7 @@ impl Outcome {
             Verdict::Hang(reason) => format!("hang: {reason}"),
             Verdict::Complaint(line) => format!("the kernel complained: {line}"),
             Verdict::Dead(reason) => reason.clone(),
+            Verdict::NotRun(reason) => format!("not run: {reason}"),
         }
     }
 
@@ -216,6 +218,22 @@ mod tests {
         let passed = outcome(Verdict::Pass, Expect::Hang);
         assert_eq!(passed.class(), Class::Fail);
         assert!(passed.line(false).contains("was to end as Hang"));
+    }
+
+    #[test]
+    fn a_test_that_was_not_run_ends_as_no_test_is_to() {
+        for expect in [
+            Expect::Pass,
+            Expect::Fail,
+            Expect::Hang,
+            Expect::Complaint,
+            Expect::Dead,
+            Expect::Skip,
+        ] {
+            let not_run = outcome(Verdict::NotRun("no QEMU".into()), expect);
+            assert_eq!(not_run.class(), Class::Fail, "{expect:?}");
+            assert!(not_run.line(false).contains("not run: no QEMU"));
+        }
     }
 
     #[test]

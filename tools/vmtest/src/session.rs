@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{bail, Context, Result};
 use regex::Regex;
 
 use crate::complaint::is_complaint;
@@ -42,6 +42,8 @@ pub enum Verdict {
     Complaint(String),
     /// The machine went away.
     Dead(String),
+    /// The runner could not run it: no machine, no sheep, no place for logs.
+    NotRun(String),
 }
 
 /// What one script is to get.
@@ -101,7 +103,7 @@ impl Tail {
 
 impl<'a> Session<'a> {
     /// Waits until the machine is up. The error says why it is not.
-    pub fn boot(vm: Vm, logs: &'a Path, limit: Duration) -> Result<Result<Self, Verdict>> {
+    pub fn boot(vm: Vm, logs: &'a Path, limit: Duration) -> Result<Self> {
         let output = File::create(logs.join("output.log")).context("output.log")?;
         let mut session = Self {
             vm,
@@ -115,13 +117,13 @@ impl<'a> Session<'a> {
         let deadline = Instant::now() + limit;
         loop {
             match session.vm.next(deadline) {
-                Some(Event::Message(ToHost::Ready)) => return Ok(Ok(session)),
+                Some(Event::Message(ToHost::Ready)) => return Ok(session),
                 Some(Event::Console(line)) => session.console(line, &[]),
-                Some(Event::Gone) => return Ok(Err(session.last_words("it boots"))),
+                Some(Event::Gone) => bail!(session.last_words("it boots")),
                 Some(_) => {}
                 None => {
                     let what = format!("the machine is not up after {} s", limit.as_secs());
-                    return Ok(Err(Verdict::Hang(session.diagnose(what))));
+                    bail!(session.diagnose(what));
                 }
             }
         }
@@ -163,7 +165,7 @@ impl<'a> Session<'a> {
                     deadline = Instant::now() + DRAIN_LIMIT;
                 }
                 Some(Event::Message(_)) => {}
-                Some(Event::Gone) => return Ok(self.last_words("the test ran")),
+                Some(Event::Gone) => return Ok(Verdict::Dead(self.last_words("the test ran"))),
                 None => {
                     let what = match ended {
                         None => format!("no end within {} s", order.limit.as_secs()),
@@ -220,8 +222,8 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// The machine has gone: reads what is still to be read.
-    fn last_words(&mut self, when: &str) -> Verdict {
+    /// The machine has gone: reads what is still to be read, and returns the reason.
+    fn last_words(&mut self, when: &str) -> String {
         let deadline = Instant::now() + LAST_WORDS;
         while let Some(event) = self.vm.next(deadline) {
             match event {
@@ -238,7 +240,7 @@ impl<'a> Session<'a> {
         if let Some(complaint) = &self.complaint {
             reason = format!("{reason}: {complaint}");
         }
-        Verdict::Dead(reason)
+        reason
     }
 
     /// Writes down what a hanging machine can still tell, and returns the reason with a summary.

@@ -42,10 +42,7 @@ pub fn exec(machine: &MachineArgs, one: &OneArgs, limit: u32, script: &str) -> R
     let limit = Duration::from_secs(limit.into());
     let (settings, target, test) = prepare(machine, one, scripts.path(), &text)?;
     let logs = settings.logs.join("exec");
-    let mut session = match settings.boot(&target, &test, &logs, false)? {
-        Ok(session) => session,
-        Err(verdict) => return Ok(tell(&verdict, &logs, "")),
-    };
+    let mut session = boot(&settings, &target, &test, &logs, false)?;
     let verdict = run(&settings, &target, &test, &logs, &mut session, limit, false)?;
     Ok(tell(&verdict, &logs, &session.tail()))
 }
@@ -56,10 +53,7 @@ pub fn shell(machine: &MachineArgs, one: &OneArgs) -> Result<ExitCode> {
     let text = "# Test: a shell\nexec bash -i\n";
     let (settings, target, test) = prepare(machine, one, scripts.path(), text)?;
     let logs = settings.logs.join("shell");
-    let mut session = match settings.boot(&target, &test, &logs, true)? {
-        Ok(session) => session,
-        Err(verdict) => return Ok(tell(&verdict, &logs, "")),
-    };
+    let mut session = boot(&settings, &target, &test, &logs, true)?;
     let terminal = RawTerminal::enter()?;
     let mut keyboard = session.keyboard()?;
     std::thread::spawn(move || {
@@ -110,6 +104,17 @@ fn prepare(
     Ok((settings, target.context("no kernel")?, test))
 }
 
+fn boot<'a>(
+    settings: &Settings,
+    target: &Target,
+    test: &Test,
+    logs: &'a Path,
+    echo: bool,
+) -> Result<Session<'a>> {
+    let session = settings.boot(target, test, logs, echo);
+    session.with_context(|| format!("no machine, logs in {}", logs.display()))
+}
+
 fn run(
     settings: &Settings,
     target: &Target,
@@ -135,7 +140,7 @@ fn tell(verdict: &Verdict, logs: &Path, tail: &str) -> ExitCode {
     let reason = match verdict {
         Verdict::Pass => return ExitCode::SUCCESS,
         Verdict::Skip(reason) => format!("skipped: {reason}"),
-        Verdict::Fail(reason) | Verdict::Dead(reason) => reason.clone(),
+        Verdict::Fail(reason) | Verdict::Dead(reason) | Verdict::NotRun(reason) => reason.clone(),
         Verdict::Hang(reason) => format!("hang: {reason}"),
         Verdict::Complaint(line) => format!("the kernel complained: {line}"),
     };

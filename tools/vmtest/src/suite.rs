@@ -97,14 +97,14 @@ impl Settings {
         }
     }
 
-    /// Boots a machine. The error is the verdict for the test that it was for.
+    /// Boots a machine.
     pub fn boot<'a>(
         &self,
         target: &Target,
         test: &Test,
         logs: &'a Path,
         echo: bool,
-    ) -> Result<std::result::Result<Session<'a>, Verdict>> {
+    ) -> Result<Session<'a>> {
         fs::create_dir_all(logs).with_context(|| format!("{}", logs.display()))?;
         let disk = (test.disk_mib > 0).then(|| logs.join("disk"));
         if let Some(disk) = &disk {
@@ -251,7 +251,7 @@ fn run_in_one_machine(
             continue;
         }
         let result = run_one(settings, target, test, logs, &mut session, &mut outcome);
-        outcome.verdict = result.unwrap_or_else(|error| Verdict::Fail(format!("{error:#}")));
+        outcome.verdict = result.unwrap_or_else(|error| Verdict::NotRun(format!("{error:#}")));
         let reusable = matches!(outcome.verdict, Verdict::Pass | Verdict::Skip(_));
         if let (false, Some(session)) = (reusable, &session) {
             outcome.tail = session.tail();
@@ -274,10 +274,7 @@ fn run_one<'a>(
 ) -> Result<Verdict> {
     if session.is_none() {
         let start = Instant::now();
-        match settings.boot(target, test, logs, false)? {
-            Ok(booted) => *session = Some(booted),
-            Err(verdict) => return Ok(verdict),
-        }
+        *session = Some(settings.boot(target, test, logs, false)?);
         outcome.boot = Some(start.elapsed());
     }
     let session = session.as_mut().context("no machine")?;
@@ -295,4 +292,45 @@ fn run_one<'a>(
     let verdict = session.run(&order, &mut sheep);
     outcome.took = start.elapsed();
     verdict
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_without_a_machine_is_not_one_that_failed_as_it_was_to() {
+        let directory = tempfile::tempdir().unwrap();
+        let in_the_way = directory.path().join("logs");
+        File::create(&in_the_way).unwrap();
+        let settings = Settings {
+            root: "/no/root".into(),
+            accelerator: Accelerator::Tcg,
+            append: String::new(),
+            scale: 1.0,
+            memory_scale: 1,
+            skip: BTreeMap::new(),
+            devsheep: None,
+            gateways: None,
+            events: Events::default(),
+            logs: in_the_way,
+        };
+        let targets = [Target {
+            kernel: Kernel {
+                release: "1.2".into(),
+                image: "/no/kernel".into(),
+                initramfs: "/no/initramfs".into(),
+                modules: "/no/modules".into(),
+            },
+            host: HostDir::empty().unwrap(),
+            has_module: false,
+        }];
+        for end in ["fail", "dead", "hang"] {
+            let text = format!("# Test: it ends so\n# Expect: {end}\n");
+            let test = Test::parse(Path::new("ends.sh"), &text).unwrap();
+            let collector = Collector::new(false);
+            run(&settings, &targets, &[test], 1, &collector);
+            assert!(!collector.finish(None).unwrap(), "{end}");
+        }
+    }
 }
