@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,9 @@ use crate::qmp::Qmp;
 
 /// How long QEMU may take to open its sockets.
 const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// Events that wait to be seen. What is beyond that waits in the machine.
+const QUEUE_LENGTH: usize = 1024;
 
 /// Something that came out of the machine.
 #[derive(Debug)]
@@ -83,7 +86,7 @@ impl Vm {
                 return Err(error.context(format!("QEMU does not start: {}", said.trim())));
             }
         };
-        let (sender, events) = mpsc::channel();
+        let (sender, events) = mpsc::sync_channel(QUEUE_LENGTH);
         let mut log = File::create(logs.join("console.log"))?;
         let bytes = Echo {
             stream: console.try_clone()?,
@@ -110,12 +113,7 @@ impl Vm {
 
     /// The next event, or nothing until `deadline`.
     pub fn next(&self, deadline: Instant) -> Option<Event> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        match self.events.recv_timeout(left) {
-            Ok(event) => Some(event),
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => Some(Event::Gone),
-        }
+        next(&self.events, deadline)
     }
 
     /// Sends an order to process 1.
@@ -167,6 +165,19 @@ impl Drop for Vm {
     }
 }
 
+fn next(events: &Receiver<Event>, deadline: Instant) -> Option<Event> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    // Without a limit, recv_timeout still returns what is there, and there may always be something.
+    if left.is_zero() {
+        return None;
+    }
+    match events.recv_timeout(left) {
+        Ok(event) => Some(event),
+        Err(RecvTimeoutError::Timeout) => None,
+        Err(RecvTimeoutError::Disconnected) => Some(Event::Gone),
+    }
+}
+
 fn accept_all(listeners: &[UnixListener], qemu: &mut Child) -> Result<[UnixStream; 4]> {
     let deadline = Instant::now() + START_LIMIT;
     let mut streams = Vec::new();
@@ -215,7 +226,7 @@ impl Read for Echo {
 /// Reads lines in a thread until the stream ends.
 fn read_lines(
     stream: impl Read + Send + 'static,
-    sender: &Sender<Event>,
+    sender: &SyncSender<Event>,
     mut event: impl FnMut(String) -> Option<Event> + Send + 'static,
 ) {
     let sender = sender.clone();
@@ -238,4 +249,36 @@ fn read_lines(
         // The machine is given up when nobody receives.
         let _ = sender.send(Event::Gone);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_the_deadline_comes_nothing_even_if_something_is_there() {
+        let (sender, events) = mpsc::sync_channel(1);
+        sender.send(Event::Output("y".into())).unwrap();
+        assert!(next(&events, Instant::now()).is_none());
+        let later = Instant::now() + Duration::from_secs(60);
+        assert!(matches!(next(&events, later), Some(Event::Output(_))));
+        drop(sender);
+        assert!(matches!(next(&events, later), Some(Event::Gone)));
+    }
+
+    #[test]
+    fn lines_beyond_the_queue_are_not_read() {
+        let (sender, events) = mpsc::sync_channel(QUEUE_LENGTH);
+        let (mut machine, ours) = UnixStream::pair().unwrap();
+        machine.set_nonblocking(true).unwrap();
+        read_lines(ours, &sender, |line| Some(Event::Output(line)));
+        let line = [b"y".repeat(1023), b"\n".to_vec()].concat();
+        // The socket's buffer is full at some time, if nobody receives.
+        let refused = (0..10_000).any(|_| {
+            thread::sleep(Duration::from_micros(1));
+            machine.write_all(&line).is_err()
+        });
+        assert!(refused);
+        drop(events);
+    }
 }
