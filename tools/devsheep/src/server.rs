@@ -2,10 +2,12 @@
 
 //! The listening sockets, and the life of the server.
 
+use std::fs;
 use std::future::pending;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -60,16 +62,23 @@ pub fn bind_tcp(addresses: &[SocketAddr]) -> Result<Vec<Arc<Gateway>>> {
     Ok(gateways)
 }
 
-/// Binds a UNIX socket, in the place of one that a dead server left.
+/// Binds a UNIX socket, in the place of one that a dead server left. A file that is no socket stays.
 pub async fn bind_unix(path: &Path) -> Result<UnixListener> {
     let in_use = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
     let result = match UnixListener::bind(path) {
         Err(error) if in_use(&error) && UnixStream::connect(path).await.is_err() => {
-            std::fs::remove_file(path).and_then(|()| UnixListener::bind(path))
+            remove_socket(path).and_then(|()| UnixListener::bind(path))
         }
         result => result,
     };
     result.with_context(|| format!("cannot listen on {path:?}; choose another path"))
+}
+
+fn remove_socket(path: &Path) -> io::Result<()> {
+    if !fs::symlink_metadata(path)?.file_type().is_socket() {
+        return Err(io::Error::other("the file there is no socket"));
+    }
+    fs::remove_file(path)
 }
 
 impl Server {

@@ -7,8 +7,10 @@ mod common;
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::io::Write;
+use std::os::unix::net::UnixListener;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
+use std::process::Stdio;
 use std::thread::sleep;
 use std::time::Duration;
 use std::time::Instant;
@@ -99,6 +101,33 @@ fn several_ports_and_a_unix_socket_serve_the_same_objects() {
     let mut reply = [0; 48 + 512];
     stream.read_exact(&mut reply).unwrap();
     assert_eq!(reply[16..20], [0; 4]);
+}
+
+#[test]
+fn a_socket_takes_the_place_of_a_dead_one_and_of_no_other_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("sock");
+    drop(UnixListener::bind(&path).unwrap());
+    let path = path.to_str().unwrap();
+    drop(Process::start(&["--unix", path]));
+    std::fs::remove_file(path).unwrap();
+    std::fs::write(path, "precious").unwrap();
+    for args in [["--unix", path], ["--control", &format!("unix:{path}")]] {
+        let mut child = command(&["--listen", "127.0.0.1:0"])
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut greeting = [0; 1];
+        let count = child.stdout.take().unwrap().read(&mut greeting).unwrap();
+        child.kill().unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(count, 0, "{args:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("the file there is no socket"), "{said}");
+        assert_eq!(std::fs::read_to_string(path).unwrap(), "precious");
+    }
 }
 
 #[test]
