@@ -14,17 +14,27 @@ packages_of() {
 		want == "" || group == want' | sort -u | paste -sd ,
 }
 
-# On the host: mmdebstrap and the archive's keyring, which Ubuntu does not have.
+# On the host: mmdebstrap and the archive's keyring, which Ubuntu does not have. A run that comes meanwhile
+# waits, and finds them there.
 need_mmdebstrap() {
-	local missing=()
+	local missing=() lock
+	exec {lock}>"$CACHE/lock/install"
+	flock -n "$lock" || {
+		say "another run is installing mmdebstrap, waiting for it"
+		flock "$lock"
+	}
 	command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
 	[ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || [ -e /usr/share/keyrings/debian-archive-keyring.pgp ] ||
 		missing+=(debian-archive-keyring)
-	[ ${#missing[@]} = 0 ] && return
-	say "installing ${missing[*]}"
-	{ apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends "${missing[@]}"; } \
+	[ ${#missing[@]} = 0 ] || install_on_host "${missing[@]}"
+	exec {lock}>&-
+}
+
+install_on_host() {
+	say "installing $*"
+	{ apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends "$@"; } \
 		>"$CACHE/tmp/install.log" 2>&1 </dev/null ||
-		die "cannot install ${missing[*]}: install it yourself (apt-get install ${missing[*]}); the log is $CACHE/tmp/install.log"
+		die "cannot install $*: install it yourself (apt-get install $*); the log is $CACHE/tmp/install.log"
 }
 
 # ensure_root SUITE [debug]: sets ROOT to a root of that suite, or to the one that compiles debug
