@@ -1,14 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Directories made once and kept under the hash of what they are made from. A directory appears
-//! whole or not at all, so two runners may make the same one at once: the first one wins.
+//! whole or not at all, so two runners may make the same one at once: the first one wins. One that
+//! has not been used for long goes.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{bail, Context, Result};
 use sha2::{Digest, Sha256};
+
+/// How long a directory stays after it was used last. No run of the runner takes so long.
+const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How long one stays that is being made, or was when its runner died. Making one takes a minute.
+const KEPT_UNFINISHED: Duration = Duration::from_secs(24 * 3600);
 
 /// Hash over the pieces that determine a directory's content.
 pub struct Key(Sha256);
@@ -49,9 +57,21 @@ pub fn directory(
     fill: impl FnOnce(&Path) -> Result<()>,
 ) -> Result<PathBuf> {
     let target = cache.join(format!("{kind}-{}", key.name()));
-    if target.is_dir() {
+    if let Ok(found) = File::open(&target) {
+        // The time of its last use, see `prune`. A cache that cannot be written serves as well.
+        let _ = found.set_modified(SystemTime::now());
         return Ok(target);
     }
+    prune(cache, kind);
+    make(cache, kind, target, fill)
+}
+
+fn make(
+    cache: &Path,
+    kind: &str,
+    target: PathBuf,
+    fill: impl FnOnce(&Path) -> Result<()>,
+) -> Result<PathBuf> {
     fs::create_dir_all(cache).with_context(|| format!("{}", cache.display()))?;
     let work = tempfile::Builder::new()
         .prefix(&format!(".{kind}-"))
@@ -66,6 +86,27 @@ pub fn directory(
         }
         Err(_) if target.is_dir() => Ok(target),
         Err(error) => Err(error).with_context(|| format!("{}", target.display())),
+    }
+}
+
+/// Removes directories of this kind that have not been used for long, and what runners that died
+/// have left. What cannot be removed stays until the next time.
+fn prune(cache: &Path, kind: &str) {
+    let (finished, unfinished) = (format!("{kind}-"), format!(".{kind}-"));
+    for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let kept = if name.starts_with(&finished) {
+            KEPT
+        } else if name.starts_with(&unfinished) {
+            KEPT_UNFINISHED
+        } else {
+            continue;
+        };
+        let used = entry.metadata().and_then(|data| data.modified());
+        if used.is_ok_and(|used| used.elapsed().is_ok_and(|age| age > kept)) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 
@@ -122,6 +163,37 @@ mod tests {
         };
         assert!(directory(cache.path(), "test", key("x"), fail).is_err());
         assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_is_not_used_any_more_goes_when_another_is_made() {
+        let cache = tempfile::tempdir().unwrap();
+        let age = |path: &Path, age| {
+            let then = SystemTime::now() - age;
+            File::open(path).unwrap().set_modified(then).unwrap();
+        };
+        let fill = |path: &Path| Ok(fs::write(path.join("a"), "1")?);
+        let make = |piece| directory(cache.path(), "test", key(piece), fill).unwrap();
+        let unfinished = |name| {
+            let path = cache.path().join(name);
+            fs::create_dir(&path).unwrap();
+            path
+        };
+        let (unused, used) = (make("unused"), make("used"));
+        let (dead, going_on) = (unfinished(".test-a"), unfinished(".test-b"));
+        let other = unfinished("other-c");
+        for path in [&unused, &used, &other] {
+            age(path, KEPT * 2);
+        }
+        age(&dead, KEPT_UNFINISHED * 2);
+        assert_eq!(make("used"), used);
+        let new = make("new");
+        for path in [&used, &going_on, &other, &new] {
+            assert!(path.is_dir(), "{}", path.display());
+        }
+        for path in [&unused, &dead] {
+            assert!(!path.exists(), "{}", path.display());
+        }
     }
 
     #[test]
