@@ -23,6 +23,8 @@ pub enum NameError {
         "a mapping's name is a directory's name: UTF-8 text without `/`, and neither `.` nor `..`"
     )]
     NotAFileName,
+    #[error("the tag is empty: leave out the `@` to name the VDI itself")]
+    EmptyTag,
 }
 
 /// A VDI's name or a snapshot's tag: 1 to 255 bytes without NUL.
@@ -97,7 +99,8 @@ pub fn printable(bytes: &[u8]) -> String {
 /// A VDI, or one of its snapshots: `NAME` or `NAME@TAG`.
 ///
 /// The last `@` divides. A name that itself holds an `@` is written with one more at its end:
-/// `a@b@` is the VDI `a@b`.
+/// `a@b@` is the VDI `a@b`. Behind a name without one an `@` alone is refused: a script whose tag
+/// is empty must not get the VDI in place of its snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VdiSpec {
     pub name: Name,
@@ -113,7 +116,12 @@ impl VdiSpec {
     pub fn new(bytes: &[u8]) -> Result<Self, NameError> {
         let (name, tag) = match bytes.iter().rposition(|byte| *byte == b'@') {
             None => (bytes, None),
-            Some(at) if at + 1 == bytes.len() => (&bytes[..at], None),
+            Some(at) if at + 1 == bytes.len() => {
+                if !bytes[..at].contains(&b'@') {
+                    return Err(NameError::EmptyTag);
+                }
+                (&bytes[..at], None)
+            }
             Some(at) => (&bytes[..at], Some(Name::new(&bytes[at + 1..])?)),
         };
         Ok(Self {
@@ -209,6 +217,10 @@ mod tests {
             VdiSpec::new(b"@t1"),
             Err(NameError::Name(proto::NameError::Empty))
         );
+        for empty in ["vm0@", "@"] {
+            let refused = VdiSpec::new(empty.as_bytes());
+            assert_eq!(refused, Err(NameError::EmptyTag), "{empty}");
+        }
     }
 
     #[test]

@@ -200,6 +200,23 @@ fn a_locked_vdi_is_not_deleted() {
 }
 
 #[test]
+fn an_empty_tag_does_not_mean_the_vdi() {
+    let sheep = Sheep::start(&[]);
+    sheep.sheepctl(&["vdi", "create", "web", "16M"]).success();
+    for arguments in [
+        &["vdi", "delete", "--yes", "web@"][..],
+        &["vdi", "info", "web@"],
+        &["vdi", "lock", "release", "web@"],
+    ] {
+        sheep
+            .sheepctl(arguments)
+            .code(22)
+            .stderr(predicate::str::contains("the tag is empty"));
+    }
+    assert_eq!(sheep.names(), ["web"]);
+}
+
+#[test]
 fn an_unformatted_cluster_is_told() {
     let sheep = Sheep::start(&["--unformatted"]);
     sheep
