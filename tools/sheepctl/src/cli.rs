@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::address::Gateway;
-use crate::name::{name_argument, spec_argument, MappingName, Name, VdiSpec};
+use crate::name::{new_name_argument, spec_argument, vdi_argument, MappingName, Name, VdiSpec};
 use crate::redundancy::Redundancy;
 use crate::size::ByteSize;
 
@@ -236,7 +236,7 @@ pub struct MapArgs {
     pub name: Option<MappingName>,
 
     /// Name of the VDI
-    #[arg(value_name = "VDI", value_parser = name_argument())]
+    #[arg(value_name = "VDI", value_parser = vdi_argument())]
     pub vdi: Name,
 }
 
@@ -335,7 +335,7 @@ pub enum VdiCommand {
         object_size: Option<ByteSize>,
 
         /// Name of the VDI
-        #[arg(value_parser = name_argument())]
+        #[arg(value_parser = new_name_argument())]
         name: Name,
 
         /// Size: bytes, or with K, M, G, T, P (powers of 1024)
@@ -399,7 +399,7 @@ pub enum VdiCommand {
         shrink: bool,
 
         /// Name of the VDI
-        #[arg(value_parser = name_argument())]
+        #[arg(value_parser = vdi_argument())]
         name: Name,
 
         /// New size: bytes, or with K, M, G, T, P (powers of 1024)
@@ -415,11 +415,11 @@ pub enum VdiCommand {
         cluster: ClusterArgs,
 
         /// Name of the snapshot
-        #[arg(short, long, value_parser = name_argument())]
+        #[arg(short, long, value_parser = new_name_argument())]
         tag: Name,
 
         /// Name of the VDI
-        #[arg(value_parser = name_argument())]
+        #[arg(value_parser = vdi_argument())]
         name: Name,
     },
     /// Create a VDI that begins as a copy of a snapshot and shares its data
@@ -432,7 +432,7 @@ pub enum VdiCommand {
         source: VdiSpec,
 
         /// Name of the new VDI
-        #[arg(value_name = "NEW", value_parser = name_argument())]
+        #[arg(value_name = "NEW", value_parser = new_name_argument())]
         name: Name,
     },
     /// Show and release locks, on clusters that use them

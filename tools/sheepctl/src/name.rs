@@ -25,6 +25,10 @@ pub enum NameError {
     NotAFileName,
     #[error("the tag is empty: leave out the `@` to name the VDI itself")]
     EmptyTag,
+    #[error("`@` divides a VDI's name from a snapshot's tag, so neither can hold one")]
+    HoldsAt,
+    #[error("`{0}` is a snapshot, and only a VDI will do; a VDI whose name holds an `@` is written with one more at its end: `{0}@`")]
+    Snapshot(String),
 }
 
 /// A VDI's name or a snapshot's tag: 1 to 255 bytes without NUL.
@@ -53,13 +57,31 @@ impl Name {
     }
 }
 
-/// Reads a name from the command line, where it can be any bytes.
-pub fn name_argument() -> impl clap::builder::TypedValueParser<Value = Name> {
-    OsStringValueParser::new().try_map(|argument| Name::new(argument.as_bytes()))
+/// Reads from the command line the name or tag of something that is to be made. It can be any bytes
+/// but `@`: what is made has to have a place in [`VdiSpec`].
+pub fn new_name_argument() -> impl TypedValueParser<Value = Name> {
+    OsStringValueParser::new().try_map(|argument| {
+        let bytes = argument.as_bytes();
+        if bytes.contains(&b'@') {
+            return Err(NameError::HoldsAt);
+        }
+        Name::new(bytes)
+    })
+}
+
+/// Reads the name of a VDI that is there from the command line, where a snapshot will not do.
+pub fn vdi_argument() -> impl TypedValueParser<Value = Name> {
+    OsStringValueParser::new().try_map(|argument| {
+        let spec = VdiSpec::new(argument.as_bytes())?;
+        match spec.tag {
+            None => Ok(spec.name),
+            Some(_) => Err(NameError::Snapshot(printable(argument.as_bytes()))),
+        }
+    })
 }
 
 /// Reads a VDI or snapshot from the command line.
-pub fn spec_argument() -> impl clap::builder::TypedValueParser<Value = VdiSpec> {
+pub fn spec_argument() -> impl TypedValueParser<Value = VdiSpec> {
     OsStringValueParser::new().try_map(|argument| VdiSpec::new(argument.as_bytes()))
 }
 
@@ -135,6 +157,7 @@ impl fmt::Display for VdiSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.tag {
             Some(tag) => write!(f, "{}@{tag}", self.name),
+            None if self.name.as_bytes().contains(&b'@') => write!(f, "{}@", self.name),
             None => self.name.fmt(f),
         }
     }
@@ -217,6 +240,9 @@ mod tests {
             VdiSpec::new(b"@t1"),
             Err(NameError::Name(proto::NameError::Empty))
         );
+        for same in ["vm0", "vm0@t1", "a@b@t1", "a@b@"] {
+            assert_eq!(VdiSpec::new(same.as_bytes()).unwrap().to_string(), same);
+        }
         for empty in ["vm0@", "@"] {
             let refused = VdiSpec::new(empty.as_bytes());
             assert_eq!(refused, Err(NameError::EmptyTag), "{empty}");

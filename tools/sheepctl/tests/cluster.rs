@@ -12,6 +12,7 @@ use assert_cmd::Command;
 use clap::Parser;
 use predicates::prelude::*;
 use serde_json::{json, Value};
+use sheepdog_core::proto::arm::VdiArm;
 use sheepdog_core::proto::inode::map_offset;
 use sheepdog_core::proto::limits::HEADER_LEN;
 use sheepdog_core::proto::{LockType, ObjectId, RequestHeader, ResponseHeader, Vid};
@@ -214,6 +215,61 @@ fn an_empty_tag_does_not_mean_the_vdi() {
             .stderr(predicate::str::contains("the tag is empty"));
     }
     assert_eq!(sheep.names(), ["web"]);
+}
+
+#[test]
+fn one_name_means_one_vdi_in_all_commands() {
+    let sheep = Sheep::start(&[]);
+    sheep.sheepctl(&["vdi", "create", "web", "16M"]).success();
+    sheep
+        .sheepctl(&["vdi", "snapshot", "web", "--tag", "daily"])
+        .success();
+    for arguments in [
+        &["vdi", "create", "web@daily", "16M"][..],
+        &["vdi", "clone", "web@daily", "web@copy"],
+        &["vdi", "snapshot", "web", "--tag", "a@b"],
+    ] {
+        sheep
+            .sheepctl(arguments)
+            .code(22)
+            .stderr(predicate::str::contains("neither can hold one"));
+    }
+    for arguments in [
+        &["vdi", "resize", "web@daily", "32M"][..],
+        &["vdi", "snapshot", "web@daily", "--tag", "t"],
+        &["map", "web@daily"],
+    ] {
+        sheep
+            .sheepctl(arguments)
+            .code(22)
+            .stderr(predicate::str::contains("`web@daily` is a snapshot"));
+    }
+    assert_eq!(sheep.names(), ["web@daily", "web"]);
+}
+
+#[test]
+fn a_vdi_of_others_whose_name_holds_an_at_is_written_with_one_more() {
+    let sheep = Sheep::start(&[]);
+    let mut name = [0; 256];
+    name[..3].copy_from_slice(b"a@b");
+    let arm = VdiArm {
+        vdi_size: 16 << 20,
+        ..VdiArm::default()
+    };
+    sheep.request(&RequestHeader::new_vdi(arm), &name);
+    sheep.sheepctl(&["vdi", "resize", "a@b@", "32M"]).success();
+    sheep
+        .sheepctl(&["vdi", "snapshot", "a@b@", "--tag", "t"])
+        .success();
+    sheep
+        .sheepctl(&["vdi", "clone", "a@b@", "copy"])
+        .code(22)
+        .stderr(predicate::str::contains("clone a@b@TAG"));
+    sheep.sheepctl(&["vdi", "clone", "a@b@t", "copy"]).success();
+    sheep
+        .sheepctl(&["vdi", "delete", "--yes", "a@b@"])
+        .success();
+    assert_eq!(sheep.names(), ["a@b@t", "copy"]);
 }
 
 #[test]
