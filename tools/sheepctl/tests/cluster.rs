@@ -3,7 +3,9 @@
 //! `sheepctl` against the development sheep: whole lives of VDIs, and gateways that misbehave.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command as Process, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
@@ -15,7 +17,7 @@ use serde_json::{json, Value};
 use sheepdog_core::proto::arm::VdiArm;
 use sheepdog_core::proto::inode::map_offset;
 use sheepdog_core::proto::limits::HEADER_LEN;
-use sheepdog_core::proto::{LockType, ObjectId, RequestHeader, ResponseHeader, Vid};
+use sheepdog_core::proto::{LockType, ObjectId, Opcode, RequestHeader, ResponseHeader, Vid};
 
 /// A development sheep in this process.
 struct Sheep {
@@ -86,6 +88,21 @@ impl Sheep {
         assert!(ResponseHeader::from_bytes(&header).result.is_success());
     }
 
+    /// The same sheep behind a gateway that calls `meddle` with every request before it is carried
+    /// out, and closes the connection in place of that when it returns false.
+    fn meddled(&self, mut meddle: impl FnMut(&RequestHeader) -> bool + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let sheep = self.address;
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                // An error is the end of a client.
+                let _ = relay(stream.unwrap(), sheep, &mut meddle);
+            }
+        });
+        Self { address }
+    }
+
     /// Writes the objects `indices` of the VDI, as a driver does.
     fn write_objects(&self, vid: Vid, indices: impl Iterator<Item = u32>) {
         for idx in indices {
@@ -97,6 +114,31 @@ impl Sheep {
             let entry = RequestHeader::write_obj(ObjectId::inode(vid), offset, 4);
             self.request(&entry, &vid.raw().to_le_bytes());
         }
+    }
+}
+
+fn relay(
+    mut client: TcpStream,
+    sheep: SocketAddr,
+    meddle: &mut impl FnMut(&RequestHeader) -> bool,
+) -> std::io::Result<()> {
+    let mut sheep = TcpStream::connect(sheep)?;
+    let mut header = [0; HEADER_LEN];
+    loop {
+        client.read_exact(&mut header)?;
+        let request = RequestHeader::from_bytes(&header);
+        let mut payload = vec![0; request.payload_len() as usize];
+        client.read_exact(&mut payload)?;
+        if !meddle(&request) {
+            return Ok(());
+        }
+        sheep.write_all(&header)?;
+        sheep.write_all(&payload)?;
+        sheep.read_exact(&mut header)?;
+        let mut data = vec![0; ResponseHeader::from_bytes(&header).data_length as usize];
+        sheep.read_exact(&mut data)?;
+        client.write_all(&header)?;
+        client.write_all(&data)?;
     }
 }
 
@@ -162,6 +204,55 @@ fn snapshots_and_clones_share_and_outlive_each_other() {
         .sheepctl(&["vdi", "delete", "--yes", "copy"])
         .success();
     assert_eq!(sheep.names(), Vec::<String>::new());
+}
+
+/// A gateway through which somebody else's snapshot comes in between, before the first `opcode`.
+fn with_a_snapshot_before(sheep: &Sheep, opcode: Opcode) -> Sheep {
+    let other = Sheep {
+        address: sheep.address,
+    };
+    let mut waits = true;
+    sheep.meddled(move |request| {
+        if request.opcode == opcode && waits {
+            waits = false;
+            other
+                .sheepctl(&["vdi", "snapshot", "base", "--tag", "theirs"])
+                .success();
+        }
+        true
+    })
+}
+
+#[test]
+fn a_snapshot_taken_meanwhile_ends_another_one() {
+    let sheep = Sheep::start(&[]);
+    sheep.sheepctl(&["vdi", "create", "base", "16M"]).success();
+    with_a_snapshot_before(&sheep, Opcode::WRITE_OBJ)
+        .sheepctl(&["vdi", "snapshot", "base", "--tag", "mine"])
+        .code(16)
+        .stderr(predicate::str::contains("changed by somebody else"))
+        .stderr(predicate::str::contains("may have got the tag `mine`"));
+    let info = sheep.json(&["vdi", "info", "--json", "base"]);
+    assert_eq!(info["snapshot_id"], 2);
+}
+
+#[test]
+fn a_snapshot_that_took_the_vdi_back_says_where_the_data_is() {
+    let sheep = Sheep::start(&[]);
+    sheep.sheepctl(&["vdi", "create", "base", "16M"]).success();
+    let base = sheep.vid("base");
+    let holder = Vid::new(base.raw() + 1).unwrap();
+    with_a_snapshot_before(&sheep, Opcode::NEW_VDI)
+        .sheepctl(&["vdi", "snapshot", "base", "--tag", "mine"])
+        .code(16)
+        .stderr(predicate::str::contains(format!(
+            "went back to what snapshot 1 (id {base}) holds"
+        )))
+        .stderr(predicate::str::contains(format!(
+            "is in its snapshot 2 (id {holder})"
+        )));
+    let info = sheep.json(&["vdi", "info", "--json", "base"]);
+    assert_eq!(info["parent_vdi_id"], json!(base.to_string()));
 }
 
 #[test]

@@ -3,8 +3,10 @@
 //! Snapshots and clones (protocol section 10).
 //!
 //! A snapshot turns the working VDI into the snapshot and makes a new working VDI of the same
-//! name; its tag is written before. A clone is always of a snapshot: cloning a working VDI makes it
-//! read-only for everybody, for ever.
+//! name; its tag is written before. The request names the working VDI's id: with an older one the
+//! server goes back to what that one held (section 3.3), so it is looked up once more at the last
+//! moment, and what came out is looked at. A clone is always of a snapshot: cloning a working VDI
+//! makes it read-only for everybody, for ever.
 
 use rustix::io::Errno;
 use sheepdog_core::proto::arm::VdiArm;
@@ -14,7 +16,7 @@ use sheepdog_core::proto::{ObjectId, RequestHeader, Vid};
 
 use crate::client::create::child_of;
 use crate::client::inode::Vdi;
-use crate::client::lookup::{about, Lookup};
+use crate::client::lookup::{about, changed_meanwhile, payload, Lookup};
 use crate::client::Client;
 use crate::failure::{Failure, Outcome};
 use crate::name::{Name, VdiSpec};
@@ -25,7 +27,8 @@ impl Client {
     /// # Errors
     ///
     /// `ENOENT` without such a VDI, `EEXIST` for a tag that is taken, `EOPNOTSUPP` for a hyper
-    /// volume, else the failure of a request.
+    /// volume, `EBUSY` when somebody else takes a snapshot at the same time, else the failure of a
+    /// request.
     pub fn snapshot(&mut self, name: &Name, tag: &Name) -> Outcome<Vid> {
         let snapshot = VdiSpec {
             name: name.clone(),
@@ -46,12 +49,50 @@ impl Client {
         let vdi = self.read_found_vdi(vid)?;
         refuse_hyper(&working, &vdi)?;
         self.write_tag(&working, vid, tag.as_field())?;
+        if self.lookup(&working)? != Lookup::Found(vid) {
+            return Err(changed_meanwhile(&working).advise(format!(
+                "the snapshot with id {vid} is not yours, but may have got the tag `{tag}`"
+            )));
+        }
         let arm = VdiArm {
             snapid: 1,
             ..child_of(&vdi)
         };
-        self.new_vdi(name, arm)
-            .map_err(|failure| self.take_tag_back(&working, vid, failure))
+        let new = self
+            .new_vdi(name, arm)
+            .map_err(|failure| self.take_tag_back(&working, vid, failure))?;
+        self.refuse_rebased(&working, &vdi, new)?;
+        Ok(new)
+    }
+
+    /// Fails when somebody else took a snapshot of `base` before `new` was made of it: what was
+    /// written in between is then in a snapshot, and not in `new`.
+    fn refuse_rebased(&mut self, working: &VdiSpec, base: &Vdi, new: Vid) -> Outcome<()> {
+        let new = self.read_found_vdi(new);
+        let snap_id = new
+            .map_err(|failure| failure.advise("the snapshot was taken before this failed"))?
+            .snap_id;
+        if snap_id == base.snap_id.wrapping_add(1) {
+            return Ok(());
+        }
+        let newest = snap_id.wrapping_sub(1);
+        let request = RequestHeader::get_vdi_info(newest);
+        let reply = self.demand(&request, &payload(working), &about(working))?;
+        let newest_vid = self.vid_of(&request, &reply)?;
+        Err(Failure::new(
+            Errno::BUSY,
+            format!(
+                "{} went back to what snapshot {} (id {}) holds: somebody else took a snapshot at \
+                 the same moment",
+                about(working),
+                base.snap_id,
+                base.vid
+            ),
+        )
+        .advise(format!(
+            "what was written since is in its snapshot {newest} (id {newest_vid}) and not in the VDI"
+        ))
+        .advise("let nobody write to the VDI before that is put right"))
     }
 
     fn write_tag(&mut self, working: &VdiSpec, vid: Vid, tag: &[u8; NAME_LEN]) -> Outcome<()> {

@@ -20,6 +20,7 @@ use crate::client::Client;
 use crate::command::map::mapping_of;
 use crate::command::{connect, Output};
 use crate::failure::{Failure, Outcome};
+use crate::host::lock::VdiLock;
 use crate::host::Host;
 use crate::mapping::status::Mapping;
 use crate::name::{printable, VdiSpec};
@@ -60,6 +61,7 @@ pub fn run(host: &Host, command: VdiCommand, output: &mut Output<'_>) -> Outcome
             size,
         } => connect(&cluster)?.resize(&name, size, shrink),
         VdiCommand::Snapshot { cluster, tag, name } => {
+            let _lock = VdiLock::take(host, &name)?;
             let mapping = mapping_of(host, &name)?;
             refuse_mapped(mapping.filter(|mapping| !mapping.read_only))?;
             connect(&cluster)?.snapshot(&name, &tag)?;

@@ -9,6 +9,7 @@
 pub mod device_node;
 pub mod holders;
 pub mod kernel_log;
+pub mod lock;
 pub mod network;
 pub mod process;
 

@@ -11,11 +11,14 @@
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use sheepdog_core::proto::limits::{HEADER_LEN, LOOKUP_PAYLOAD_LEN};
-use sheepdog_core::proto::{Opcode, RequestHeader, ResponseHeader, SdResult};
+use sheepdog_core::proto::inode::{self, field};
+use sheepdog_core::proto::limits::{HEADER_LEN, LOOKUP_PAYLOAD_LEN, NAME_LEN};
+use sheepdog_core::proto::{InodeHeader, ObjectId, Opcode, RequestHeader, ResponseHeader};
+use sheepdog_core::proto::{SdResult, Vid};
 use sheepdog_traces::Entry;
 
 /// The reply to GET_CLUSTER_DEFAULT of the recorded clusters (protocol section 16.4): clients other
@@ -174,6 +177,20 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
     }
 }
 
+/// The bytes `wanted` of an object.
+fn assembled(pieces: &[(usize, Vec<u8>)], wanted: Range<usize>) -> Vec<u8> {
+    let mut data = vec![0; wanted.len()];
+    for (offset, bytes) in pieces {
+        let start = wanted.start.max(*offset);
+        let end = wanted.end.min(offset + bytes.len());
+        if start < end {
+            data[start - wanted.start..end - wanted.start]
+                .copy_from_slice(&bytes[start - offset..end - offset]);
+        }
+    }
+    data
+}
+
 impl State {
     fn complain(&mut self, request: &RequestHeader, what: &str) -> Answer {
         self.complaints.push(format!("{request:?}: {what}"));
@@ -246,6 +263,10 @@ impl State {
                 self.lookups.remove(&payload);
             }
             Opcode::NEW_VDI if answer.0.is_success() => {
+                let arm = exchange.request.vdi_arm();
+                if arm.snapid != 0 {
+                    self.add_working_vdi(arm.base_vdi_id, answer.1);
+                }
                 let working = [payload, vec![0; 256]].concat();
                 self.lookups.insert(working, answer.clone());
             }
@@ -254,6 +275,19 @@ impl State {
         self.next += 1;
         self.look_around();
         answer
+    }
+
+    /// The inode that a snapshot of `base` makes, which recorded clients do not all read.
+    fn add_working_vdi(&mut self, base: u32, arm: [u8; 28]) {
+        let vid = u32::from_le_bytes(*arm[4..].first_chunk().unwrap());
+        let oid = |vid| ObjectId::inode(Vid::new(vid).unwrap()).raw();
+        let pieces = self.objects.get(&oid(base)).cloned().unwrap_or_default();
+        let mut header = assembled(&pieces, 0..inode::HEADER_LEN);
+        let snap_id = InodeHeader::from_prefix(&header).unwrap().snap_id() + 1;
+        header[field::TAG..][..NAME_LEN].fill(0);
+        header[field::SNAP_ID..][..4].copy_from_slice(&snap_id.to_le_bytes());
+        header[field::VDI_ID..][..4].copy_from_slice(&vid.to_le_bytes());
+        self.objects.entry(oid(vid)).or_default().push((0, header));
     }
 
     /// Learns from what was read up to the next change.
@@ -311,16 +345,7 @@ impl State {
             return (SdResult::NO_OBJ, [0; 28], Vec::new());
         };
         let wanted = arm.offset as usize..(arm.offset + request.data_length) as usize;
-        let mut data = vec![0; wanted.len()];
-        for (offset, bytes) in pieces {
-            let start = wanted.start.max(*offset);
-            let end = wanted.end.min(offset + bytes.len());
-            if start < end {
-                data[start - wanted.start..end - wanted.start]
-                    .copy_from_slice(&bytes[start - offset..end - offset]);
-            }
-        }
-        (SdResult::SUCCESS, [0; 28], data)
+        (SdResult::SUCCESS, [0; 28], assembled(pieces, wanted))
     }
 
     fn unlock(&mut self, vid: u32) {
