@@ -9,6 +9,9 @@
 use std::fmt;
 use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
+use std::sync::mpsc::{channel, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
@@ -93,39 +96,68 @@ impl Gateway {
     ///
     /// `EHOSTUNREACH` when the name has no address or cannot be resolved.
     pub fn resolve(&self) -> Outcome<Vec<SocketAddr>> {
-        let unresolved = |reason: String| {
-            Failure::new(
-                Errno::HOSTUNREACH,
-                format!("cannot resolve the gateway `{}`: {reason}", self.host),
-            )
-            .advise("check the name, or give an address such as 192.0.2.1:7000")
-        };
         let addresses: Vec<SocketAddr> = (self.host.as_str(), self.port)
             .to_socket_addrs()
-            .map_err(|error| unresolved(error.to_string()))?
+            .map_err(|error| self.unresolved(&error.to_string()))?
             .collect();
         if addresses.is_empty() {
-            return Err(unresolved("the name has no address".to_owned()));
+            return Err(self.unresolved("the name has no address"));
         }
         Ok(addresses)
     }
+
+    fn unresolved(&self, reason: &str) -> Failure {
+        Failure::new(
+            Errno::HOSTUNREACH,
+            format!("cannot resolve the gateway `{}`: {reason}", self.host),
+        )
+        .advise("check the name, or give an address such as 192.0.2.1:7000")
+    }
 }
 
-/// The addresses of all `gateways`, each once, in order.
+/// The addresses of all `gateways`, each once, in order. Names that are not resolved within `limit`
+/// are left out with a warning, if others are.
 ///
 /// # Errors
 ///
-/// As [`Gateway::resolve`], for the first one that fails.
-pub fn resolve_all(gateways: &[Gateway]) -> Outcome<Vec<SocketAddr>> {
+/// As [`Gateway::resolve`], for the first one, when all fail.
+pub fn resolve_all(gateways: &[Gateway], limit: Duration) -> Outcome<Vec<SocketAddr>> {
+    let deadline = Instant::now() + limit;
+    let lookups: Vec<_> = gateways.iter().map(start_lookup).collect();
     let mut all = Vec::new();
-    for gateway in gateways {
-        for address in gateway.resolve()? {
-            if !all.contains(&address) {
-                all.push(address);
+    let mut failures = Vec::new();
+    for (gateway, lookup) in gateways.iter().zip(lookups) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let resolved = lookup.recv_timeout(left).unwrap_or_else(|_| {
+            Err(gateway.unresolved(&format!("the resolver has not answered within {limit:?}")))
+        });
+        match resolved {
+            Err(failure) => failures.push(failure),
+            Ok(addresses) => {
+                for address in addresses {
+                    if !all.contains(&address) {
+                        all.push(address);
+                    }
+                }
             }
         }
     }
-    Ok(all)
+    match failures.into_iter() {
+        mut failures if all.is_empty() => failures.next().map_or(Ok(all), Err),
+        failures => {
+            failures.for_each(|failure| eprintln!("sheepctl: warning: {failure}"));
+            Ok(all)
+        }
+    }
+}
+
+/// Resolves in a thread, which is left alone when it takes too long: the resolver has limits of its
+/// own only.
+fn start_lookup(gateway: &Gateway) -> Receiver<Outcome<Vec<SocketAddr>>> {
+    let (tell, told) = channel();
+    let gateway = gateway.clone();
+    thread::spawn(move || tell.send(gateway.resolve()));
+    told
 }
 
 #[cfg(test)]
@@ -169,11 +201,21 @@ mod tests {
     #[test]
     fn addresses_resolve_to_themselves_once() {
         let gateways = ["127.0.0.1", "[::1]:7001", "127.0.0.1:7000"].map(|g| g.parse().unwrap());
-        let addresses = resolve_all(&gateways).unwrap();
+        let addresses = resolve_all(&gateways, Duration::from_secs(30)).unwrap();
         assert_eq!(
             addresses,
             ["127.0.0.1:7000", "[::1]:7001"].map(|a| a.parse().unwrap())
         );
+    }
+
+    #[test]
+    fn names_without_address_are_left_out_if_others_have_one() {
+        let limit = Duration::from_secs(60);
+        let gateways = ["no-such-host.invalid", "127.0.0.1"].map(|g| g.parse().unwrap());
+        let addresses = resolve_all(&gateways, limit).unwrap();
+        assert_eq!(addresses, ["127.0.0.1:7000".parse().unwrap()]);
+        let failure = resolve_all(&gateways[..1], limit).unwrap_err();
+        assert_eq!(failure.errno(), Errno::HOSTUNREACH);
     }
 
     #[test]

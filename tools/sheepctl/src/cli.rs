@@ -165,7 +165,8 @@ pub struct GatewayArgs {
     /// Node of the cluster; can be given several times or as a comma-separated list
     ///
     /// A host name, an IPv4 address or an IPv6 address in brackets, with the port unless it is
-    /// 7000. The first one that answers is used.
+    /// 7000. The first one that answers is used; a name that does not resolve is left out with a
+    /// warning if others do.
     #[arg(
         short,
         long = "gateway",
@@ -183,7 +184,7 @@ pub struct ClusterArgs {
     #[command(flatten)]
     pub gateway: GatewayArgs,
 
-    /// Limit for connecting and for each request, such as 30s or 500ms
+    /// Limit for resolving names, for connecting and for each request, such as 30s or 500ms
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub timeout: Duration,
 }
@@ -344,7 +345,8 @@ pub enum VdiCommand {
     /// List VDIs and snapshots
     ///
     /// With --json an array of objects: name, vdi_id, tag, snapshot, snapshot_id, parent_vdi_id,
-    /// size_bytes, object_size, redundancy, hyper, created. `tag` is null without one.
+    /// size_bytes, object_size, redundancy, hyper, created. `tag` is null without one. When some
+    /// cannot be read, the others are shown, and the exit status says that the list is not complete.
     #[command(visible_alias = "ls")]
     List {
         #[command(flatten)]

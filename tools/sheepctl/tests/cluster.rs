@@ -271,6 +271,30 @@ fn delete_gives_up_every_object_even_beyond_the_end() {
 }
 
 #[test]
+fn a_list_shows_what_can_be_read_and_says_that_it_is_not_all() {
+    let sheep = Sheep::start(&["--fail", "READ_OBJ@inode=SYSTEM_ERROR:1:1"]);
+    sheep.sheepctl(&["vdi", "create", "a", "16M"]).success();
+    sheep.sheepctl(&["vdi", "create", "b", "16M"]).success();
+    let one = predicate::str::is_match(r"\A.*\n[ab] .*\n\z").unwrap();
+    sheep
+        .sheepctl(&["vdi", "list"])
+        .code(5)
+        .stdout(one.clone())
+        .stderr(predicate::str::contains("SYSTEM_ERROR"))
+        .stderr(predicate::str::contains("the list is not complete"));
+    let mut reads = 0;
+    sheep
+        .meddled(move |request| {
+            reads += u32::from(request.opcode == Opcode::READ_OBJ);
+            reads < 2
+        })
+        .sheepctl(&["vdi", "list"])
+        .code(104)
+        .stdout(one)
+        .stderr(predicate::str::contains("the list is not complete"));
+}
+
+#[test]
 fn a_locked_vdi_is_not_deleted() {
     let sheep = Sheep::start(&["--use-lock"]);
     sheep.sheepctl(&["vdi", "create", "vm0", "1G"]).success();

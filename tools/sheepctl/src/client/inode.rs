@@ -13,7 +13,7 @@ use sheepdog_core::proto::limits::MAX_OBJECTS;
 use sheepdog_core::proto::oid::{ObjectId, Vid};
 use sheepdog_core::proto::{InodeHeader, Opcode, RequestHeader, SdResult};
 
-use crate::client::Client;
+use crate::client::{Client, Reply};
 use crate::failure::{Failure, Outcome};
 use crate::name::Name;
 use crate::redundancy::Redundancy;
@@ -36,6 +36,14 @@ pub struct Vdi {
     pub create_time: u64,
     /// In the same form; 0 for a working VDI.
     pub snap_ctime: u64,
+}
+
+/// What there is, as far as it can be read.
+#[derive(Debug)]
+pub struct Listing {
+    pub vdis: Vec<Vdi>,
+    /// Why others could not be read; after one of the connection not all others were asked for.
+    pub failures: Vec<Failure>,
 }
 
 impl Vdi {
@@ -73,13 +81,24 @@ impl Client {
     ///
     /// `EPROTO` for an inode that is none, else the failure of READ_OBJ.
     pub fn read_vdi(&mut self, vid: Vid) -> Outcome<Option<Vdi>> {
+        let reply = self.ask_for_vdi(vid)?;
+        self.vdi_in(&reply, vid)
+    }
+
+    fn ask_for_vdi(&mut self, vid: Vid) -> Outcome<Reply> {
         let length = HEADER_LEN as u32;
-        let request = RequestHeader::read_obj(ObjectId::inode(vid), 0, length);
-        let reply = self.call(&request, &[])?;
+        self.call(
+            &RequestHeader::read_obj(ObjectId::inode(vid), 0, length),
+            &[],
+        )
+    }
+
+    /// The VDI in the reply to [`Self::ask_for_vdi`].
+    fn vdi_in(&self, reply: &Reply, vid: Vid) -> Outcome<Option<Vdi>> {
         match reply.header.result {
             SdResult::SUCCESS => {}
             SdResult::NO_OBJ => return Ok(None),
-            result => return Err(self.refused(request.opcode, result, &format!("VDI {vid}"))),
+            result => return Err(self.refused(Opcode::READ_OBJ, result, &format!("VDI {vid}"))),
         }
         let damaged = || self.nonsense(Opcode::READ_OBJ, "an inode that is none");
         let header = InodeHeader::from_prefix(&reply.data).ok_or_else(damaged)?;
@@ -131,20 +150,32 @@ impl Client {
         Ok(bytes.chunks_exact(4).map(entry).collect())
     }
 
-    /// All VDIs and snapshots, sorted by name and snapshot id.
+    /// All VDIs and snapshots, sorted by name and snapshot id, but those that are deleted meanwhile.
     ///
     /// # Errors
     ///
-    /// The failure of any request; VDIs that are deleted meanwhile are left out.
-    pub fn list(&mut self) -> Outcome<Vec<Vdi>> {
+    /// The failure of the requests for what there is. That of a single VDI is in the result.
+    pub fn list(&mut self) -> Outcome<Listing> {
         let in_use = self.demand_data(&RequestHeader::read_vdis(), "list of VDIs")?;
         let deleted = self.demand_data(&RequestHeader::read_del_vdis(), "list of deleted VDIs")?;
         let mut vdis = Vec::new();
+        let mut failures = Vec::new();
         for vid in set_bits(&in_use, &deleted) {
-            vdis.extend(self.read_vdi(vid)?);
+            let reply = match self.ask_for_vdi(vid) {
+                Ok(reply) => reply,
+                Err(failure) => {
+                    // The connection is no good any more.
+                    failures.push(failure);
+                    break;
+                }
+            };
+            match self.vdi_in(&reply, vid) {
+                Ok(vdi) => vdis.extend(vdi),
+                Err(failure) => failures.push(failure),
+            }
         }
         vdis.sort_by(|a, b| (a.name.as_bytes(), a.snap_id).cmp(&(b.name.as_bytes(), b.snap_id)));
-        Ok(vdis)
+        Ok(Listing { vdis, failures })
     }
 }
 

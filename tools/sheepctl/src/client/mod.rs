@@ -46,24 +46,37 @@ pub struct Reply {
 }
 
 impl Client {
-    /// Connects to the first of `gateways` that answers. `limit` holds for each connection attempt
-    /// and later for each request.
+    /// Connects to the first of `gateways` that answers. `limit` holds for the resolver, for each
+    /// connection attempt and for each request.
     ///
     /// # Errors
     ///
-    /// What the last address said; `EHOSTUNREACH` for names that do not resolve.
+    /// What the last address said; `EHOSTUNREACH` when no name resolves.
     pub fn connect(gateways: &[Gateway], limit: Duration) -> Outcome<Self> {
-        let mut failure = Failure::new(Errno::INVAL, "no gateway was given");
-        for address in resolve_all(gateways)? {
-            match TcpStream::connect_timeout(&address, limit) {
-                Ok(stream) => return Self::on(stream, address, limit),
-                Err(error) => {
-                    failure = Failure::from_io(&error, format!("cannot connect to {address}"))
-                        .advise("check that a sheep runs there, or name another one with --gateway or SHEEPDOG_GATEWAY");
-                }
+        let addresses = resolve_all(gateways, limit)?;
+        let Some((last, others)) = addresses.split_last() else {
+            return Err(Failure::new(Errno::INVAL, "no gateway was given"));
+        };
+        for address in others {
+            // A sheep that has stopped still gets connections from its kernel. Only an answer shows
+            // that it is well, whatever it says.
+            let answers = Self::connect_to(*address, limit).and_then(|mut client| {
+                client.call(&RequestHeader::get_cluster_default(), &[])?;
+                Ok(client)
+            });
+            if answers.is_ok() {
+                return answers;
             }
         }
-        Err(failure)
+        Self::connect_to(*last, limit)
+    }
+
+    fn connect_to(address: SocketAddr, limit: Duration) -> Outcome<Self> {
+        match TcpStream::connect_timeout(&address, limit) {
+            Ok(stream) => Self::on(stream, address, limit),
+            Err(error) => Err(Failure::from_io(&error, format!("cannot connect to {address}"))
+                .advise("check that a sheep runs there, or name another one with --gateway or SHEEPDOG_GATEWAY")),
+        }
     }
 
     fn on(stream: TcpStream, peer: SocketAddr, limit: Duration) -> Outcome<Self> {
@@ -309,5 +322,15 @@ mod tests {
         assert_eq!(client.peer, peer.address());
         let failure = Client::connect(&gateways[..1], Duration::from_secs(2)).unwrap_err();
         assert_eq!(failure.errno(), Errno::CONNREFUSED);
+    }
+
+    #[test]
+    fn a_gateway_that_takes_connections_and_does_not_answer_is_passed_over() {
+        let silent = Peer::raw(|_, _| Some(Vec::new()));
+        let peer = Peer::raw(|request, _| Some(reply_to(request, 0).to_bytes().to_vec()));
+        let gateways = [silent.address(), peer.address()];
+        let gateways = gateways.map(|address| address.to_string().parse().unwrap());
+        let client = Client::connect(&gateways, Duration::from_millis(300)).unwrap();
+        assert_eq!(client.peer, peer.address());
     }
 }

@@ -23,6 +23,9 @@ use crate::name::Name;
 use crate::size::ByteSize;
 use crate::table::{columns, pairs};
 
+/// Limit for resolving the gateways' names: the driver's default for connecting.
+const RESOLVE_LIMIT: Duration = Duration::from_secs(10);
+
 fn driver(host: &Host) -> ConfigfsDirectory {
     ConfigfsDirectory::new(&host.driver_directory())
 }
@@ -46,7 +49,10 @@ pub fn map(host: &Host, args: MapArgs, output: &mut Output<'_>) -> Outcome<()> {
     let request = MapRequest {
         vdi: args.vdi,
         name: args.name,
-        gateways: resolve_all(&args.gateway.gateways)?,
+        gateways: resolve_all(
+            &args.gateway.gateways,
+            args.connect_timeout.unwrap_or(RESOLVE_LIMIT),
+        )?,
         connections: args.connections,
         queue_depth: args.queue_depth,
         connect_timeout: args.connect_timeout,

@@ -130,13 +130,24 @@ impl VdiRecord {
 }
 
 fn list(client: &mut Client, json: bool, output: &mut Output<'_>) -> Outcome<()> {
-    let vdis: Vec<VdiRecord> = client.list()?.iter().map(VdiRecord::new).collect();
+    let listing = client.list()?;
+    let vdis: Vec<VdiRecord> = listing.vdis.iter().map(VdiRecord::new).collect();
     if json {
-        return output.json(&vdis);
+        output.json(&vdis)?;
+    } else if !vdis.is_empty() {
+        output.text(&table(vdis))?;
     }
-    if vdis.is_empty() {
+    let Some(first) = listing.failures.first() else {
         return Ok(());
+    };
+    for failure in &listing.failures {
+        eprintln!("sheepctl: {failure}");
     }
+    Err(Failure::new(first.errno(), "the list is not complete")
+        .advise("what could not be read is named above"))
+}
+
+fn table(vdis: Vec<VdiRecord>) -> String {
     let head = [
         "NAME",
         "TAG",
@@ -159,7 +170,7 @@ fn list(client: &mut Client, json: bool, output: &mut Output<'_>) -> Outcome<()>
             vdi.created,
         ]
     });
-    output.text(&columns(&head, rows))
+    columns(&head, rows)
 }
 
 /// One VDI as `vdi info --json` shows it.
