@@ -391,7 +391,8 @@ pub enum VdiCommand {
     },
     /// Change the size of a VDI
     ///
-    /// A device that is mapped keeps its size until it is mapped anew.
+    /// A device that is mapped keeps its size until it is mapped anew. A VDI that is mapped on this
+    /// machine is not made smaller.
     Resize {
         #[command(flatten)]
         cluster: ClusterArgs,

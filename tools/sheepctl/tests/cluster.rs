@@ -2,6 +2,7 @@
 
 //! `sheepctl` against the development sheep: whole lives of VDIs, and gateways that misbehave.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -46,9 +47,15 @@ impl Sheep {
     }
 
     fn sheepctl(&self, arguments: &[&str]) -> assert_cmd::assert::Assert {
+        self.sheepctl_on(Path::new("/nonexistent"), arguments)
+    }
+
+    /// On the machine below `root`.
+    fn sheepctl_on(&self, root: &Path, arguments: &[&str]) -> assert_cmd::assert::Assert {
         Command::cargo_bin("sheepctl")
             .unwrap()
-            .args(["--host-root", "/nonexistent"])
+            .arg("--host-root")
+            .arg(root)
             .args(arguments)
             .env("SHEEPDOG_GATEWAY", self.address.to_string())
             .timeout(Duration::from_secs(60))
@@ -268,6 +275,58 @@ fn delete_gives_up_every_object_even_beyond_the_end() {
         .success();
     sheep.sheepctl(&["vdi", "delete", "--yes", "vm0"]).success();
     sheep.sheepctl(&["vdi", "info", "vm0"]).code(2);
+}
+
+/// A machine that has the VDI `vm0` of `gateway` mapped.
+fn machine_with_vm0_of(gateway: &str) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    let mapping = root.path().join("sys/kernel/config/sheepdog/vm0");
+    fs::create_dir_all(&mapping).unwrap();
+    for (file, content) in [
+        ("gateways", gateway),
+        ("vdi", "vm0"),
+        ("connections", "1"),
+        ("queue_depth", "64"),
+        ("connect_timeout_ms", "10000"),
+        ("io_timeout_ms", "0"),
+        ("read_only", "0"),
+        ("state", "live"),
+        ("device", "sheepa"),
+        ("vdi_id", ""),
+        ("size_bytes", ""),
+        ("object_size", ""),
+        ("memory_bytes", ""),
+        ("in_flight", ""),
+    ] {
+        fs::write(mapping.join(file), content).unwrap();
+    }
+    root
+}
+
+#[test]
+fn a_vdi_that_is_mapped_through_another_gateway_is_not_deleted() {
+    let sheep = Sheep::start(&[]);
+    sheep.sheepctl(&["vdi", "create", "vm0", "16M"]).success();
+    let root = machine_with_vm0_of(&sheep.address.to_string());
+    sheep
+        .meddled(|_| true)
+        .sheepctl_on(root.path(), &["vdi", "delete", "--yes", "vm0"])
+        .code(16)
+        .stderr(predicate::str::contains("sheepctl unmap /dev/sheepa"));
+    assert_eq!(sheep.names(), ["vm0"]);
+}
+
+#[test]
+fn a_vdi_of_the_same_name_in_another_cluster_is_not_in_the_way() {
+    let sheep = Sheep::start(&[]);
+    let root = machine_with_vm0_of("192.0.2.1:7000");
+    sheep.sheepctl(&["vdi", "create", "vm0", "16M"]).success();
+    sheep
+        .sheepctl_on(root.path(), &["vdi", "snapshot", "--tag", "t", "vm0"])
+        .success();
+    sheep
+        .sheepctl_on(root.path(), &["vdi", "delete", "--yes", "vm0"])
+        .success();
 }
 
 #[test]

@@ -241,14 +241,15 @@ fn without_the_driver_nothing_is_mapped() {
 }
 
 #[test]
-fn a_mapped_vdi_is_neither_deleted_nor_snapshotted() {
+fn a_mapped_vdi_is_neither_deleted_nor_snapshotted_nor_cut_off() {
     let root = machine();
     for arguments in [
         &["vdi", "delete", "--yes", "my vm"][..],
         &["vdi", "snapshot", "--tag", "t", "my vm"],
+        &["vdi", "resize", "--shrink", "my vm", "1G"],
     ] {
         sheepctl(root.path())
-            .env("SHEEPDOG_GATEWAY", closed_port())
+            .env("SHEEPDOG_GATEWAY", "192.0.2.1")
             .args(arguments)
             .assert()
             .code(16)

@@ -11,8 +11,10 @@ mod disks;
 
 use std::fmt;
 
+use rustix::io::Errno;
 use serde::Serialize;
 
+use crate::failure::Outcome;
 use crate::host::Host;
 use crate::mapping::status::Mapping;
 
@@ -52,18 +54,35 @@ pub struct Report {
     pub disks: Vec<String>,
 }
 
-/// Looks at everything.
-pub fn look(host: &Host, mappings: &[Mapping]) -> Report {
+/// Looks at everything. Without the right to look at the mappings, that is a finding.
+///
+/// # Errors
+///
+/// Why there are no `mappings`, if that is another reason.
+pub fn look(host: &Host, mappings: Outcome<Vec<Mapping>>) -> Outcome<Report> {
     let mut findings = Vec::new();
+    let mappings = &match mappings {
+        Err(failure) if failure.errno() == Errno::ACCESS => {
+            findings.push(Finding {
+                level: Level::Risk,
+                kind: "cannot-look",
+                subject: "mappings".to_owned(),
+                message: "this user may not see what is mapped".to_owned(),
+                remedy: "run `sheepctl check` as root".to_owned(),
+            });
+            Vec::new()
+        }
+        mappings => mappings?,
+    };
     disks::states(mappings, &mut findings);
     let devices = disks::devices(host, mappings);
     disks::swap(host, &devices, &mut findings);
     let daemons = daemons::look(host, mappings, &devices, &mut findings);
-    Report {
+    Ok(Report {
         findings,
         daemons,
         disks: mappings.iter().filter_map(|m| m.device.clone()).collect(),
-    }
+    })
 }
 
 impl Report {

@@ -7,6 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use super::*;
+use crate::failure::Failure;
 use crate::mapping::model::ModelDriver;
 use crate::mapping::{status, Attribute};
 
@@ -56,8 +57,7 @@ impl Machine {
     }
 
     fn report(&self) -> Report {
-        let mappings = status::all(&self.driver).unwrap();
-        look(&Host::new(self.root.path()), &mappings)
+        look(&Host::new(self.root.path()), status::all(&self.driver)).unwrap()
     }
 
     fn kinds(&self, level: Level) -> Vec<&'static str> {
@@ -216,4 +216,21 @@ fn a_mapping_without_gateway_is_a_risk() {
     }
     machine.driver.set("vm0", Attribute::State, "removing");
     assert_eq!(machine.kinds(Level::Note), ["mapping-state"]);
+}
+
+#[test]
+fn mappings_that_cannot_be_looked_at_are_a_risk() {
+    let machine = Machine::with_sheep("guarded");
+    let denied = |errno| {
+        look(
+            &Host::new(machine.root.path()),
+            Err(Failure::new(errno, "x")),
+        )
+    };
+    let report = denied(Errno::ACCESS).unwrap();
+    assert_eq!(
+        (report.findings[0].kind, report.risks()),
+        ("cannot-look", 1)
+    );
+    assert_eq!(denied(Errno::IO).unwrap_err().errno(), Errno::IO);
 }

@@ -34,7 +34,7 @@ pub fn guard_watch(host: &Host, args: &GuardWatchArgs) -> Outcome<()> {
 }
 
 pub fn check(host: &Host, json: bool, output: &mut Output<'_>) -> Outcome<()> {
-    let report = look(host, &mappings(host)?);
+    let report = look(host, mappings(host))?;
     if json {
         output.json(&report)?;
     } else {

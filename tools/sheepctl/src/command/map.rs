@@ -38,11 +38,17 @@ pub fn mappings(host: &Host) -> Outcome<Vec<Mapping>> {
     status::all(&driver(host))
 }
 
-/// The mapping on this machine through which the working VDI `name` is in use.
-pub fn mapping_of(host: &Host, name: &Name) -> Outcome<Option<Mapping>> {
+/// The mappings on this machine through which a working VDI `name` is in use, of whatever cluster.
+pub fn mappings_of(host: &Host, name: &Name) -> Outcome<Vec<Mapping>> {
     let vdi = name.to_string();
-    let is_meant = |mapping: &Mapping| mapping.vdi == vdi && mapping.device.is_some();
-    Ok(mappings(host)?.into_iter().find(is_meant))
+    let mut mappings = mappings(host).map_err(|failure| match failure.errno() {
+        Errno::ACCESS => failure.advise(format!(
+            "this machine may use VDI `{vdi}`, and it must not be changed then"
+        )),
+        _ => failure,
+    })?;
+    mappings.retain(|mapping| mapping.vdi == vdi && mapping.device.is_some());
+    Ok(mappings)
 }
 
 pub fn map(host: &Host, args: MapArgs, output: &mut Output<'_>) -> Outcome<()> {

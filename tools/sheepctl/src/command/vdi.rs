@@ -11,19 +11,20 @@ use sheepdog_core::proto::inode::object_count;
 use sheepdog_core::proto::limits::{MAX_BLOCK_SIZE_SHIFT, MAX_OBJECTS};
 use sheepdog_core::proto::LockType;
 
-use crate::cli::{LockCommand, VdiCommand};
+use crate::address::resolve_all;
+use crate::cli::{ClusterArgs, LockCommand, VdiCommand};
 use crate::client::create::{block_size_shift, check_size};
 use crate::client::inode::{time_text, Vdi};
 use crate::client::lock::Lock;
 use crate::client::lookup::about;
 use crate::client::Client;
-use crate::command::map::mapping_of;
+use crate::command::map::mappings_of;
 use crate::command::{connect, Output};
 use crate::failure::{Failure, Outcome};
 use crate::host::lock::VdiLock;
 use crate::host::Host;
 use crate::mapping::status::Mapping;
-use crate::name::{printable, VdiSpec};
+use crate::name::{printable, Name, VdiSpec};
 use crate::redundancy::Redundancy;
 use crate::size::ByteSize;
 use crate::table::{columns, pairs};
@@ -48,23 +49,25 @@ pub fn run(host: &Host, command: VdiCommand, output: &mut Output<'_>) -> Outcome
         VdiCommand::Info { cluster, json, vdi } => {
             info(&mut connect(&cluster)?, &vdi, json, output)
         }
-        VdiCommand::Delete { cluster, yes, vdi } => {
-            if vdi.tag.is_none() {
-                refuse_mapped(mapping_of(host, &vdi.name)?)?;
-            }
-            delete(&mut connect(&cluster)?, &vdi, yes)
-        }
+        VdiCommand::Delete { cluster, yes, vdi } => delete(host, &cluster, &vdi, yes),
         VdiCommand::Resize {
             cluster,
             shrink,
             name,
             size,
-        } => connect(&cluster)?.resize(&name, size, shrink),
+        } => {
+            let _lock = VdiLock::take(host, &name)?;
+            let mut client = if shrink {
+                connect_unless_mapped(host, &cluster, &name, &|_| true)?
+            } else {
+                connect(&cluster)?
+            };
+            client.resize(&name, size, shrink)
+        }
         VdiCommand::Snapshot { cluster, tag, name } => {
             let _lock = VdiLock::take(host, &name)?;
-            let mapping = mapping_of(host, &name)?;
-            refuse_mapped(mapping.filter(|mapping| !mapping.read_only))?;
-            connect(&cluster)?.snapshot(&name, &tag)?;
+            connect_unless_mapped(host, &cluster, &name, &|mapping| !mapping.read_only)?
+                .snapshot(&name, &tag)?;
             Ok(())
         }
         VdiCommand::Clone {
@@ -236,7 +239,12 @@ fn info(client: &mut Client, spec: &VdiSpec, json: bool, output: &mut Output<'_>
     ]))
 }
 
-fn delete(client: &mut Client, spec: &VdiSpec, yes: bool) -> Outcome<()> {
+fn delete(host: &Host, cluster: &ClusterArgs, spec: &VdiSpec, yes: bool) -> Outcome<()> {
+    let connect = || match spec.tag {
+        Some(_) => connect(cluster),
+        None => connect_unless_mapped(host, cluster, &spec.name, &|_| true),
+    };
+    let mut client = connect()?;
     if !yes {
         let vid = client.find(spec)?;
         let vdi = client.read_found_vdi(vid)?;
@@ -245,9 +253,36 @@ fn delete(client: &mut Client, spec: &VdiSpec, yes: bool) -> Outcome<()> {
     client.delete(spec)
 }
 
-/// Refuses to change a VDI that this machine uses through `mapping`.
-fn refuse_mapped(mapping: Option<Mapping>) -> Outcome<()> {
-    let Some(mapping) = mapping else {
+/// Connects to the cluster, unless this machine uses its working VDI `name` through a mapping that
+/// `is_in_the_way`.
+fn connect_unless_mapped(
+    host: &Host,
+    cluster: &ClusterArgs,
+    name: &Name,
+    is_in_the_way: &dyn Fn(&Mapping) -> bool,
+) -> Outcome<Client> {
+    let mut mappings = mappings_of(host, name)?;
+    mappings.retain(is_in_the_way);
+    if mappings.is_empty() {
+        return connect(cluster);
+    }
+    let gateways = resolve_all(&cluster.gateway.gateways, cluster.timeout)?;
+    let gateways: Vec<String> = gateways.iter().map(SocketAddr::to_string).collect();
+    refuse_mapped(&mappings, &gateways)?;
+    // It may be the same VDI all the same, through another node of the cluster.
+    let mut client = connect(cluster)?;
+    let nodes = client.cluster()?.nodes.into_iter();
+    let nodes: Vec<String> = nodes.map(|node| node.address).collect();
+    refuse_mapped(&mappings, &nodes)?;
+    Ok(client)
+}
+
+/// Refuses to change a VDI that this machine uses through one of `mappings` and one of `gateways`.
+fn refuse_mapped(mappings: &[Mapping], gateways: &[String]) -> Outcome<()> {
+    let Some(mapping) = mappings
+        .iter()
+        .find(|mapping| mapping.goes_through(gateways))
+    else {
         return Ok(());
     };
     let device = mapping.device.as_deref().unwrap_or(&mapping.mapping);

@@ -139,10 +139,7 @@ fn refuse_second_writer(mappings: &[Mapping], request: &MapRequest) -> Outcome<(
             && mapping.state != "new"
             && mapping.state != "failed"
             && !(mapping.read_only && request.read_only)
-            && mapping
-                .gateways
-                .iter()
-                .any(|gateway| gateways.contains(gateway))
+            && mapping.goes_through(&gateways)
     });
     match conflict {
         None => Ok(()),

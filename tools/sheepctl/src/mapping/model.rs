@@ -2,7 +2,7 @@
 
 //! A model of the driver's configfs interface for tests of the code above it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 
@@ -22,6 +22,8 @@ pub struct ModelDriver {
     pub map_error: Option<Errno>,
     /// An attribute that the driver refuses, and how.
     pub refused: Option<(Attribute, Errno)>,
+    /// The answer to every read of an attribute, unless `None`.
+    pub unreadable: Cell<Option<Errno>>,
     /// How often `unmap` without force answers EBUSY before it succeeds.
     pub busy_unmaps: RefCell<u32>,
     /// All that was written to `unmap`.
@@ -165,6 +167,9 @@ impl Driver for ModelDriver {
     }
 
     fn read(&self, mapping: &MappingName, attribute: Attribute) -> io::Result<Vec<u8>> {
+        if let Some(errno) = self.unreadable.get() {
+            return Err(errno.into());
+        }
         let mappings = self.mappings.borrow();
         let files = mappings.get(mapping.as_str()).ok_or(Errno::NOENT)?;
         Ok(files.get(&attribute).ok_or(Errno::NOENT)?.clone().into())

@@ -64,14 +64,21 @@ impl Mapping {
     pub fn disk(&self) -> Option<&str> {
         self.device.as_deref()?.strip_prefix("/dev/")
     }
+
+    /// Whether one of its gateways is among `gateways`.
+    pub fn goes_through(&self, gateways: &[String]) -> bool {
+        self.gateways
+            .iter()
+            .any(|gateway| gateways.contains(gateway))
+    }
 }
 
 /// All mappings, sorted by name. A mapping that goes away meanwhile is left out.
 ///
 /// # Errors
 ///
-/// `EPROTO` for a value that is not what the interface promises; the errno of a failed system
-/// call otherwise.
+/// `EPROTO` for a value that is not what the interface promises, `EACCES` for another user than
+/// root; the errno of a failed system call otherwise.
 pub fn all(driver: &dyn Driver) -> Outcome<Vec<Mapping>> {
     let names = driver
         .mappings()
@@ -142,7 +149,14 @@ impl Reader<'_> {
             .read(self.name, attribute)
             .map_err(|error: io::Error| {
                 let file = attribute.file_name();
-                Failure::from_io(&error, format!("cannot read `{file}` of {}", self.name))
+                let failure =
+                    Failure::from_io(&error, format!("cannot read `{file}` of {}", self.name));
+                match failure.errno() {
+                    Errno::ACCESS => {
+                        failure.advise("run sheepctl as root: nobody else may look at a mapping")
+                    }
+                    _ => failure,
+                }
             })
     }
 
@@ -221,6 +235,18 @@ mod tests {
         assert_eq!(mapping.state, "new");
         assert_eq!((mapping.device, mapping.vdi_id), (None, None));
         assert_eq!((mapping.size_bytes, mapping.gateways), (None, Vec::new()));
+    }
+
+    #[test]
+    fn another_user_than_root_is_told() {
+        let driver = ModelDriver::with_live("vm0", "vm0", "sheepa");
+        driver.unreadable.set(Some(Errno::ACCESS));
+        let failure = all(&driver).unwrap_err();
+        assert_eq!(failure.errno(), Errno::ACCESS);
+        assert!(
+            failure.to_string().contains("run sheepctl as root"),
+            "{failure}"
+        );
     }
 
     #[test]
