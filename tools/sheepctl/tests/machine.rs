@@ -3,6 +3,7 @@
 //! `sheepctl` on machines made of files: usage, exit codes, and what it reads from the driver.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command as Process, Stdio};
@@ -260,6 +261,34 @@ fn a_mapped_vdi_is_neither_deleted_nor_snapshotted_nor_cut_off() {
         .args(["vdi", "delete", "--yes", "other"])
         .assert()
         .code(111);
+}
+
+#[test]
+fn commands_that_use_one_vdi_wait_for_each_other() {
+    let root = machine();
+    put(root.path(), "run/sheepctl/my_vm", "");
+    for arguments in [
+        &["map", "-g", "192.0.2.1", "my vm"][..],
+        &["vdi", "snapshot", "--tag", "t", "my vm"],
+        &["vdi", "resize", "--shrink", "my vm", "1G"],
+    ] {
+        let lock = fs::File::open(root.path().join("run/sheepctl/my_vm")).unwrap();
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        let mut child = Process::new(assert_cmd::cargo::cargo_bin("sheepctl"))
+            .arg("--host-root")
+            .arg(root.path())
+            .args(arguments)
+            .env("SHEEPDOG_GATEWAY", "192.0.2.1")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        stderr.read_line(&mut said).unwrap();
+        assert!(said.contains("waiting for another sheepctl"), "{said}");
+        drop(lock);
+        assert_eq!(child.wait().unwrap().code(), Some(16), "{arguments:?}");
+    }
 }
 
 #[test]

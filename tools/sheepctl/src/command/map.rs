@@ -2,18 +2,17 @@
 
 //! `map`, `unmap`, `list`, and the udev helper.
 
-use std::sync::atomic::AtomicBool;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::address::resolve_all;
 use crate::cli::{InfoArgs, ListArgs, MapArgs, UnmapArgs};
-use crate::command::Output;
+use crate::command::{catch_interrupts, Output};
 use crate::failure::{Failure, Outcome};
 use crate::host::kernel_log::KernelLog;
+use crate::host::lock::VdiLock;
 use crate::host::{device_node, holders, Host};
 use crate::mapping::configfs::ConfigfsDirectory;
 use crate::mapping::map::{undo, MapRequest};
@@ -68,10 +67,14 @@ pub fn map(host: &Host, args: MapArgs, output: &mut Output<'_>) -> Outcome<()> {
         read_only: args.read_only,
     };
     host.prepare_driver()?;
+    // Until the mapping shows its VDI, nobody else may look whether there is one.
+    let lock = VdiLock::take(host, &request.vdi)?;
+    // Makes a waiting map return, so that the mapping can be removed.
     let interrupted = catch_interrupts()?;
     let driver = driver(host);
     let mut log = KernelLog::here(host);
     let (name, mapping) = crate::mapping::map::map(&driver, &mut log, &request)?;
+    drop(lock);
     let node = mapping
         .disk()
         .ok_or_else(|| {
@@ -82,23 +85,13 @@ pub fn map(host: &Host, args: MapArgs, output: &mut Output<'_>) -> Outcome<()> {
         })
         .and_then(|disk| device_node::wait(host, disk))
         .and_then(|node| {
-            if interrupted.load(std::sync::atomic::Ordering::Relaxed) {
+            if interrupted.load(Ordering::Relaxed) {
                 return Err(Failure::new(Errno::INTR, "interrupted"));
             }
             Ok(node)
         })
         .map_err(|failure| undo(&driver, &name, failure))?;
     output.text(&format!("{}\n", node.display()))
-}
-
-/// From here on ctrl-C makes a waiting `map` return, so that the mapping can be removed.
-fn catch_interrupts() -> Outcome<Arc<AtomicBool>> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&interrupted))
-            .map_err(|error| Failure::from_io(&error, "cannot catch signals"))?;
-    }
-    Ok(interrupted)
 }
 
 pub fn unmap(host: &Host, args: &UnmapArgs) -> Outcome<()> {

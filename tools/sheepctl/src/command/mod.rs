@@ -12,8 +12,11 @@ mod map;
 mod vdi;
 
 use std::io::{self, Write};
+use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
 
 use serde::Serialize;
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::cli::ClusterArgs;
 use crate::cli::{Cli, Command};
@@ -71,4 +74,14 @@ pub fn run(cli: Cli, output: &mut dyn Write) -> Outcome<()> {
 
 fn connect(args: &ClusterArgs) -> Outcome<Client> {
     Client::connect(&args.gateway.gateways, args.timeout)
+}
+
+/// From here on ctrl-C does not end the process but sets a flag, so that a command can clear up.
+fn catch_interrupts() -> Outcome<Arc<AtomicBool>> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&interrupted))
+            .map_err(|error| Failure::from_io(&error, "cannot catch signals"))?;
+    }
+    Ok(interrupted)
 }
