@@ -277,6 +277,64 @@ fn delete_gives_up_every_object_even_beyond_the_end() {
     sheep.sheepctl(&["vdi", "info", "vm0"]).code(2);
 }
 
+#[test]
+fn a_delete_that_fails_midway_says_that_data_is_gone() {
+    let sheep = Sheep::start(&["--use-lock"]);
+    sheep
+        .sheepctl(&["vdi", "create", "-o", "1M", "vm0", "1G"])
+        .success();
+    sheep.write_objects(sheep.vid("vm0"), 0..300);
+    let mut writes = 0;
+    let breaking = sheep.meddled(move |request| {
+        writes += u32::from(request.opcode == Opcode::WRITE_OBJ);
+        writes < 2
+    });
+    breaking
+        .sheepctl(&["vdi", "delete", "--yes", "vm0"])
+        .code(104)
+        .stderr(predicate::str::contains("256 of its objects are gone"))
+        .stderr(predicate::str::contains(
+            "before you delete again, a few minutes",
+        ))
+        .stderr(predicate::str::contains("sheepctl vdi lock release vm0"));
+    sheep.sheepctl(&["vdi", "lock", "release", "vm0"]).success();
+    sheep.sheepctl(&["vdi", "delete", "--yes", "vm0"]).success();
+}
+
+#[test]
+fn an_interrupted_delete_releases_the_lock_and_says_that_data_is_gone() {
+    let sheep = Sheep::start(&["--use-lock"]);
+    sheep
+        .sheepctl(&["vdi", "create", "-o", "1M", "vm0", "1G"])
+        .success();
+    sheep.write_objects(sheep.vid("vm0"), 0..300);
+    let (tell, told) = channel();
+    let (go_on, goes_on) = channel();
+    let slow = sheep.meddled(move |request| {
+        if request.opcode == Opcode::WRITE_OBJ {
+            tell.send(()).unwrap();
+            goes_on.recv().unwrap();
+        }
+        true
+    });
+    let child = Process::new(assert_cmd::cargo::cargo_bin("sheepctl"))
+        .args(["--host-root", "/nonexistent"])
+        .args(["vdi", "delete", "--yes", "vm0"])
+        .env("SHEEPDOG_GATEWAY", slow.address.to_string())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    told.recv_timeout(Duration::from_secs(30)).unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    go_on.send(()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(4));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("128 of its objects are gone"), "{said}");
+    assert_eq!(sheep.json(&["vdi", "lock", "list", "--json"]), json!([]));
+}
+
 /// A machine that has the VDI `vm0` of `gateway` mapped.
 fn machine_with_vm0_of(gateway: &str) -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();

@@ -9,6 +9,7 @@
 //! touches header or reference counts, and one is sent when the one before was answered.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::io::Errno;
 use sheepdog_core::proto::inode::{map_offset, MAP_ENTRY_LEN};
@@ -28,25 +29,57 @@ const BATCH_OBJECTS: usize = 128;
 const BATCH_ENTRIES: u32 = 4096;
 
 impl Client {
-    /// Deletes `spec`. The VDI's lock is held meanwhile, on clusters that use locks.
+    /// Deletes `spec`, unless it is another VDI than `confirmed` by now. The VDI's lock is held
+    /// meanwhile, on clusters that use locks. `interrupted` ends it between two requests.
     ///
     /// # Errors
     ///
-    /// `ENOENT` when there is none, `EBUSY` when it is locked or somebody writes to it, else the
-    /// failure of a request: the VDI may then be there without its data.
-    pub fn delete(&mut self, spec: &VdiSpec) -> Outcome<()> {
+    /// `ENOENT` when there is none, `EBUSY` when it is locked or somebody writes to it, `EINTR`, else
+    /// the failure of a request: the VDI may then be there without its data, and the failure says so.
+    pub fn delete(
+        &mut self,
+        spec: &VdiSpec,
+        confirmed: Option<Vid>,
+        interrupted: &AtomicBool,
+    ) -> Outcome<()> {
         let request = RequestHeader::lock_vdi(0, LockType::Normal);
         let reply = self.demand(&request, &payload(spec), &about(spec))?;
         let vid = self.vid_of(&request, &reply)?;
-        let deleted = self.delete_locked(spec, vid);
+        let mut gone = 0;
+        let deleted = if confirmed.is_some_and(|confirmed| confirmed != vid) {
+            Err(changed_meanwhile(spec))
+        } else {
+            self.delete_locked(spec, vid, &mut gone, interrupted)
+        };
         let released = self.call(&RequestHeader::release_vdi(vid, LockType::Normal), &[]);
-        deleted.and(released.map(|_| ()))
+        let Err(mut failure) = deleted else {
+            return released.map(|_| ());
+        };
+        if gone > 0 {
+            failure = failure.advise(format!(
+                "{gone} of its objects are gone, so {} cannot be used: delete it again",
+                about(spec)
+            ));
+        }
+        if released.is_err() {
+            failure = failure.advise(format!(
+                "on a cluster that uses locks it stays locked: `sheepctl vdi lock release {spec}`"
+            ));
+        }
+        Err(failure)
     }
 
-    fn delete_locked(&mut self, spec: &VdiSpec, vid: Vid) -> Outcome<()> {
+    /// Counts in `gone` the objects whose references it gives up.
+    fn delete_locked(
+        &mut self,
+        spec: &VdiSpec,
+        vid: Vid,
+        gone: &mut usize,
+        interrupted: &AtomicBool,
+    ) -> Outcome<()> {
         let vdi = self.read_found_vdi(vid)?;
         if !vdi.is_hyper() {
-            self.zero_map(vid)?;
+            self.zero_map(vid, gone, interrupted)?;
             if self
                 .read_map(vid, MAX_OBJECTS)?
                 .iter()
@@ -69,18 +102,37 @@ impl Client {
         Ok(())
     }
 
-    fn zero_map(&mut self, vid: Vid) -> Outcome<()> {
+    fn zero_map(&mut self, vid: Vid, gone: &mut usize, interrupted: &AtomicBool) -> Outcome<()> {
         let map = self.read_map(vid, MAX_OBJECTS)?;
         for batch in zero_batches(&map) {
             let Some(offset) = map_offset(batch.start) else {
                 break;
             };
+            if interrupted.load(Ordering::Relaxed) {
+                return Err(Failure::new(Errno::INTR, "interrupted"));
+            }
+            let entries = &map[batch.start as usize..batch.end as usize];
+            // A write without answer may be carried out, so its objects count before it is sent.
+            *gone += entries.iter().filter(|entry| **entry != 0).count();
             let zeros = vec![0; (batch.len() as u32 * MAP_ENTRY_LEN) as usize];
             let request =
                 RequestHeader::write_obj(ObjectId::inode(vid), offset, zeros.len() as u32);
-            self.demand(&request, &zeros, &format!("object map of VDI {vid}"))?;
+            self.demand(&request, &zeros, &format!("object map of VDI {vid}"))
+                .map_err(explain_lost_write)?;
         }
         Ok(())
+    }
+}
+
+/// Two map writes at once drop a reference twice (protocol section 7.3), so a write whose end is not
+/// known asks for more care than other requests.
+fn explain_lost_write(failure: Failure) -> Failure {
+    match failure.errno() {
+        Errno::TIMEDOUT | Errno::CONNRESET | Errno::PIPE => failure.advise(
+            "wait until the cluster has carried it out before you delete again, a few minutes if \
+             its nodes are busy: both at once can destroy objects that other VDIs share",
+        ),
+        _ => failure,
     }
 }
 
@@ -107,6 +159,29 @@ fn zero_batches(map: &[u32]) -> Vec<Range<u32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::peer::Peer;
+    use sheepdog_core::proto::{Opcode, SdResult};
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    #[test]
+    fn another_vdi_than_the_confirmed_one_is_not_deleted() {
+        let (tell, told) = channel();
+        let peer = Peer::answering(move |request, _| {
+            tell.send(request.opcode).unwrap();
+            let mut arm = [0; 28];
+            arm[4] = 2;
+            (SdResult::SUCCESS, arm, Vec::new())
+        });
+        let spec = VdiSpec::new(b"vm0").unwrap();
+        let failure = peer
+            .client(Duration::from_secs(30))
+            .delete(&spec, Vid::new(1), &AtomicBool::new(false))
+            .unwrap_err();
+        assert_eq!(failure.errno(), Errno::BUSY);
+        let requests: Vec<Opcode> = told.try_iter().collect();
+        assert_eq!(requests, [Opcode::LOCK_VDI, Opcode::RELEASE_VDI]);
+    }
 
     #[test]
     fn an_empty_map_needs_no_write() {

@@ -19,7 +19,7 @@ use crate::client::lock::Lock;
 use crate::client::lookup::about;
 use crate::client::Client;
 use crate::command::map::mappings_of;
-use crate::command::{connect, Output};
+use crate::command::{catch_interrupts, connect, Output};
 use crate::failure::{Failure, Outcome};
 use crate::host::lock::VdiLock;
 use crate::host::Host;
@@ -244,13 +244,18 @@ fn delete(host: &Host, cluster: &ClusterArgs, spec: &VdiSpec, yes: bool) -> Outc
         Some(_) => connect(cluster),
         None => connect_unless_mapped(host, cluster, &spec.name, &|_| true),
     };
-    let mut client = connect()?;
+    let mut confirmed = None;
     if !yes {
+        let mut client = connect()?;
         let vid = client.find(spec)?;
         let vdi = client.read_found_vdi(vid)?;
         confirm(spec, &vdi)?;
+        confirmed = Some(vid);
     }
-    client.delete(spec)
+    // Taken when nobody is asked any more; it may have been mapped meanwhile.
+    let _lock = VdiLock::take(host, &spec.name)?;
+    let mut client = connect()?;
+    client.delete(spec, confirmed, &*catch_interrupts()?)
 }
 
 /// Connects to the cluster, unless this machine uses its working VDI `name` through a mapping that
