@@ -16,6 +16,8 @@ map m
 link=/dev/sheep/$VDI
 within 20 test -L "$link"
 same "$DEV" "$(readlink -f "$link")" 'the link of the disk'
+within 10 test -L /dev/sheep/by-mapping/m/disk
+same "$DEV" "$(readlink -f /dev/sheep/by-mapping/m/disk)" 'the link of the mapping'
 
 sfdisk --quiet "$DEV" <<-'END'
 	label: gpt
@@ -27,6 +29,8 @@ within 20 test -L "$link-part2"
 within 10 udevadm settle
 within 20 test -L "$link-part1"
 same "${DEV}1" "$(readlink -f "$link-part1")" 'the link of the partition'
+within 10 test -L /dev/sheep/by-mapping/m/part1
+same "${DEV}1" "$(readlink -f /dev/sheep/by-mapping/m/part1)" 'its link below the mapping'
 same $((16 << 20)) "$(blockdev --getsize64 "${DEV}2")" 'size of the partition'
 # At an object's boundary, as the disk advises.
 same 8192 "$(cat /sys/block/sheepa/sheepa1/start)" 'start of the partition'
@@ -38,6 +42,7 @@ step a new mapping finds them
 within 10 udevadm settle
 unmap m
 within 20 test ! -L "$link"
+within 20 test ! -L /dev/sheep/by-mapping/m/disk
 [ ! -e "${DEV}1" ] || fail "${DEV}1 is still there"
 map m
 within 20 test -L "$link-part1"

@@ -19,11 +19,19 @@ const ENVIRONMENT: [(&str, &str); 1] = [(
     "Gateways to use without --gateway, separated by commas.",
 )];
 
-const FILES: [(&str, &str); 3] = [
+const FILES: [(&str, &str); 5] = [
     ("/dev/sheepa, /dev/sheepb, …", "Mapped devices."),
     (
         "/dev/sheep/VDI, /dev/sheep/VDI-partN",
         "Links to them and to their partitions, made by udev.",
+    ),
+    (
+        "/dev/sheep/by-mapping/MAPPING/disk, /dev/sheep/by-mapping/MAPPING/partN",
+        "The same, under names that are unique on a machine.",
+    ),
+    (
+        "/run/sheepctl/",
+        "Locks, by which commands of root that work with one VDI wait for each other.",
     ),
     (
         "/sys/kernel/config/sheepdog/",

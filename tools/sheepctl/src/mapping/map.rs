@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use crate::failure::{errno_text, Failure, Outcome};
 use crate::host::kernel_log::KernelLog;
 use crate::mapping::status::{self, Mapping};
+use crate::mapping::unmap::unmap;
 use crate::mapping::{Attribute, Driver};
 use crate::name::{MappingName, Name};
 
@@ -113,20 +114,14 @@ pub fn map(
         })
 }
 
-/// Ends and removes the mapping after `failure`; says so when that is not possible.
+/// Ends and removes the mapping after `failure`; says so when that is not possible. udev may have
+/// begun to look at the disk, and is waited for.
 pub fn undo(driver: &dyn Driver, name: &MappingName, failure: Failure) -> Failure {
-    let has_disk = driver
-        .read(name, Attribute::Device)
-        .is_ok_and(|disk| !disk.is_empty());
-    let unmapped = if has_disk {
-        driver.write(name, Attribute::Unmap, b"1")
-    } else {
-        Ok(())
-    };
-    match unmapped.and_then(|()| driver.remove(name)) {
+    match unmap(driver, name, false, &Vec::new) {
         Ok(()) => failure,
-        Err(error) => failure.advise(format!(
-            "the mapping `{name}` could not be removed ({error}): `sheepctl unmap {name}`"
+        Err(second) => failure.advise(format!(
+            "the mapping `{name}` could not be removed ({}): `sheepctl unmap {name}`",
+            errno_text(second.errno())
         )),
     }
 }
@@ -300,6 +295,16 @@ mod tests {
             assert!(failure.to_string().contains("dmesg"), "{failure}");
             assert_eq!(driver.mappings().unwrap(), []);
         }
+    }
+
+    #[test]
+    fn udev_does_not_keep_a_mapping_that_is_undone() {
+        let driver = ModelDriver::with_live("vm0", "vm0", "sheepa");
+        *driver.busy_unmaps.borrow_mut() = 2;
+        let interrupted = Failure::new(Errno::INTR, "interrupted");
+        let failure = undo(&driver, &"vm0".parse().unwrap(), interrupted.clone());
+        assert_eq!(failure, interrupted);
+        assert_eq!(driver.mappings().unwrap(), []);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the udev rule needs to make `/dev/sheep/<vdi>` links.
+//! What the udev rule needs to make links below `/dev/sheep`, for the VDI and for the mapping.
 //!
 //! Comes in: a disk's kernel name. Goes out: properties in udev's `KEY=value` form, the VDI's name
 //! encoded so that it is one safe path component.
