@@ -10,7 +10,9 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::address::Gateway;
-use crate::name::{new_name_argument, spec_argument, vdi_argument, MappingName, Name, VdiSpec};
+use crate::name::{
+    new_name_argument, new_tag_argument, spec_argument, vdi_argument, MappingName, Name, VdiSpec,
+};
 use crate::redundancy::Redundancy;
 use crate::size::ByteSize;
 
@@ -368,8 +370,8 @@ pub enum VdiCommand {
         #[arg(long)]
         json: bool,
 
-        /// The VDI, or one of its snapshots
-        #[arg(value_name = "NAME[@TAG]", value_parser = spec_argument())]
+        /// The VDI, or one of its snapshots, by tag or by id
+        #[arg(value_name = "NAME[@TAG|@#ID]", value_parser = spec_argument())]
         vdi: VdiSpec,
     },
     /// Delete a VDI or a snapshot
@@ -385,8 +387,8 @@ pub enum VdiCommand {
         #[arg(short, long)]
         yes: bool,
 
-        /// The VDI, or one of its snapshots
-        #[arg(value_name = "NAME[@TAG]", value_parser = spec_argument())]
+        /// The VDI, or one of its snapshots, by tag or by id
+        #[arg(value_name = "NAME[@TAG|@#ID]", value_parser = spec_argument())]
         vdi: VdiSpec,
     },
     /// Change the size of a VDI
@@ -418,7 +420,7 @@ pub enum VdiCommand {
         cluster: ClusterArgs,
 
         /// Name of the snapshot
-        #[arg(short, long, value_parser = new_name_argument())]
+        #[arg(short, long, value_parser = new_tag_argument())]
         tag: Name,
 
         /// Name of the VDI
@@ -430,8 +432,8 @@ pub enum VdiCommand {
         #[command(flatten)]
         cluster: ClusterArgs,
 
-        /// The snapshot
-        #[arg(value_name = "NAME@TAG", value_parser = spec_argument())]
+        /// The snapshot, by tag or by id
+        #[arg(value_name = "NAME@TAG|NAME@#ID", value_parser = spec_argument())]
         source: VdiSpec,
 
         /// Name of the new VDI
@@ -464,8 +466,8 @@ pub enum LockCommand {
         #[command(flatten)]
         cluster: ClusterArgs,
 
-        /// The VDI, or one of its snapshots
-        #[arg(value_name = "NAME[@TAG]", value_parser = spec_argument())]
+        /// The VDI, or one of its snapshots, by tag or by id
+        #[arg(value_name = "NAME[@TAG|@#ID]", value_parser = spec_argument())]
         vdi: VdiSpec,
     },
 }

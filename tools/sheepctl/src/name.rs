@@ -27,6 +27,8 @@ pub enum NameError {
     EmptyTag,
     #[error("`@` divides a VDI's name from a snapshot's tag, so neither can hold one")]
     HoldsAt,
+    #[error("`#` and a number names a snapshot by its id, so it cannot be a tag")]
+    LooksLikeAnId,
     #[error("`{0}` is a snapshot, and only a VDI will do; a VDI whose name holds an `@` is written with one more at its end: `{0}@`")]
     Snapshot(String),
 }
@@ -57,23 +59,32 @@ impl Name {
     }
 }
 
-/// Reads from the command line the name or tag of something that is to be made. It can be any bytes
-/// but `@`: what is made has to have a place in [`VdiSpec`].
+/// Reads from the command line the name of a VDI that is to be made. It can be any bytes but `@`: what
+/// is made has to have a place in [`VdiSpec`].
 pub fn new_name_argument() -> impl TypedValueParser<Value = Name> {
-    OsStringValueParser::new().try_map(|argument| {
-        let bytes = argument.as_bytes();
-        if bytes.contains(&b'@') {
-            return Err(NameError::HoldsAt);
-        }
-        Name::new(bytes)
+    OsStringValueParser::new().try_map(|argument| new_name(argument.as_bytes()))
+}
+
+/// As [`new_name_argument`], for the tag of a snapshot.
+pub fn new_tag_argument() -> impl TypedValueParser<Value = Name> {
+    OsStringValueParser::new().try_map(|argument| match number(argument.as_bytes()) {
+        Some(_) => Err(NameError::LooksLikeAnId),
+        None => new_name(argument.as_bytes()),
     })
+}
+
+fn new_name(bytes: &[u8]) -> Result<Name, NameError> {
+    if bytes.contains(&b'@') {
+        return Err(NameError::HoldsAt);
+    }
+    Name::new(bytes)
 }
 
 /// Reads the name of a VDI that is there from the command line, where a snapshot will not do.
 pub fn vdi_argument() -> impl TypedValueParser<Value = Name> {
     OsStringValueParser::new().try_map(|argument| {
         let spec = VdiSpec::new(argument.as_bytes())?;
-        match spec.tag {
+        match spec.snapshot {
             None => Ok(spec.name),
             Some(_) => Err(NameError::Snapshot(printable(argument.as_bytes()))),
         }
@@ -118,7 +129,42 @@ pub fn printable(bytes: &[u8]) -> String {
     text
 }
 
-/// A VDI, or one of its snapshots: `NAME` or `NAME@TAG`.
+/// One of the snapshots of a VDI.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Snapshot {
+    Tag(Name),
+    /// Its number, from 1, which a snapshot without a tag has as well.
+    Id(u32),
+}
+
+impl Snapshot {
+    /// Digits after a `#` are a number.
+    fn new(bytes: &[u8]) -> Result<Self, NameError> {
+        match number(bytes) {
+            Some(id) => Ok(Self::Id(id)),
+            None => Name::new(bytes).map(Self::Tag),
+        }
+    }
+}
+
+/// The number in `#NUMBER`.
+fn number(bytes: &[u8]) -> Option<u32> {
+    let digits = bytes.strip_prefix(b"#")?;
+    let all_digits = digits.iter().all(u8::is_ascii_digit);
+    let text = std::str::from_utf8(digits).ok().filter(|_| all_digits)?;
+    text.parse().ok().filter(|id| *id != 0)
+}
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tag(tag) => tag.fmt(f),
+            Self::Id(id) => write!(f, "#{id}"),
+        }
+    }
+}
+
+/// A VDI, or one of its snapshots: `NAME`, `NAME@TAG`, or `NAME@#NUMBER`.
 ///
 /// The last `@` divides. A name that itself holds an `@` is written with one more at its end:
 /// `a@b@` is the VDI `a@b`. Behind a name without one an `@` alone is refused: a script whose tag
@@ -126,7 +172,7 @@ pub fn printable(bytes: &[u8]) -> String {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VdiSpec {
     pub name: Name,
-    pub tag: Option<Name>,
+    pub snapshot: Option<Snapshot>,
 }
 
 impl VdiSpec {
@@ -136,7 +182,7 @@ impl VdiSpec {
     ///
     /// [`NameError`] for the name or the tag.
     pub fn new(bytes: &[u8]) -> Result<Self, NameError> {
-        let (name, tag) = match bytes.iter().rposition(|byte| *byte == b'@') {
+        let (name, snapshot) = match bytes.iter().rposition(|byte| *byte == b'@') {
             None => (bytes, None),
             Some(at) if at + 1 == bytes.len() => {
                 if !bytes[..at].contains(&b'@') {
@@ -144,19 +190,19 @@ impl VdiSpec {
                 }
                 (&bytes[..at], None)
             }
-            Some(at) => (&bytes[..at], Some(Name::new(&bytes[at + 1..])?)),
+            Some(at) => (&bytes[..at], Some(Snapshot::new(&bytes[at + 1..])?)),
         };
         Ok(Self {
             name: Name::new(name)?,
-            tag,
+            snapshot,
         })
     }
 }
 
 impl fmt::Display for VdiSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.tag {
-            Some(tag) => write!(f, "{}@{tag}", self.name),
+        match &self.snapshot {
+            Some(snapshot) => write!(f, "{}@{snapshot}", self.name),
             None if self.name.as_bytes().contains(&b'@') => write!(f, "{}@", self.name),
             None => self.name.fmt(f),
         }
@@ -230,7 +276,10 @@ mod tests {
     fn the_last_at_divides_name_and_tag() {
         let read = |text: &str| {
             let spec = VdiSpec::new(text.as_bytes()).unwrap();
-            (spec.name.to_string(), spec.tag.map(|tag| tag.to_string()))
+            (
+                spec.name.to_string(),
+                spec.snapshot.map(|it| it.to_string()),
+            )
         };
         assert_eq!(read("vm0"), ("vm0".into(), None));
         assert_eq!(read("vm0@t1"), ("vm0".into(), Some("t1".into())));
@@ -240,12 +289,22 @@ mod tests {
             VdiSpec::new(b"@t1"),
             Err(NameError::Name(proto::NameError::Empty))
         );
-        for same in ["vm0", "vm0@t1", "a@b@t1", "a@b@"] {
+        for same in ["vm0", "vm0@t1", "a@b@t1", "a@b@", "vm0@#7"] {
             assert_eq!(VdiSpec::new(same.as_bytes()).unwrap().to_string(), same);
         }
         for empty in ["vm0@", "@"] {
             let refused = VdiSpec::new(empty.as_bytes());
             assert_eq!(refused, Err(NameError::EmptyTag), "{empty}");
+        }
+    }
+
+    #[test]
+    fn a_number_after_a_hash_is_a_snapshots_id() {
+        let read = |text: &str| VdiSpec::new(text.as_bytes()).unwrap().snapshot.unwrap();
+        assert_eq!(read("vm0@#7"), Snapshot::Id(7));
+        for tag in ["7", "#", "#0", "#x", "#+7", "#4294967296", "##7"] {
+            let name = Name::new(tag.as_bytes()).unwrap();
+            assert_eq!(read(&format!("vm0@{tag}")), Snapshot::Tag(name), "{tag}");
         }
     }
 

@@ -256,7 +256,7 @@ fn a_snapshot_that_took_the_vdi_back_says_where_the_data_is() {
             "went back to what snapshot 1 (id {base}) holds"
         )))
         .stderr(predicate::str::contains(format!(
-            "is in its snapshot 2 (id {holder})"
+            "is in base@#2 (id {holder})"
         )));
     let info = sheep.json(&["vdi", "info", "--json", "base"]);
     assert_eq!(info["parent_vdi_id"], json!(base.to_string()));
@@ -502,6 +502,41 @@ fn a_vdi_of_others_whose_name_holds_an_at_is_written_with_one_more() {
         .sheepctl(&["vdi", "delete", "--yes", "a@b@"])
         .success();
     assert_eq!(sheep.names(), ["a@b@t", "copy"]);
+}
+
+#[test]
+fn a_snapshot_without_a_tag_is_named_by_its_id() {
+    let sheep = Sheep::start(&[]);
+    sheep.sheepctl(&["vdi", "create", "base", "16M"]).success();
+    let base = sheep.vid("base");
+    let mut name = [0; 256];
+    name[..4].copy_from_slice(b"base");
+    let arm = VdiArm {
+        vdi_size: 16 << 20,
+        base_vdi_id: base.raw(),
+        snapid: 1,
+        ..VdiArm::default()
+    };
+    sheep.request(&RequestHeader::new_vdi(arm), &name);
+    let untagged = predicate::str::is_match(r"(?m)^base +#1 .* snapshot .*$").unwrap();
+    sheep.sheepctl(&["vdi", "list"]).success().stdout(untagged);
+    assert_eq!(sheep.vid("base@#1"), base);
+    sheep
+        .sheepctl(&["vdi", "clone", "base@#1", "copy"])
+        .success();
+    sheep.sheepctl(&["vdi", "info", "base@#2"]).code(2);
+    sheep
+        .sheepctl(&["vdi", "delete", "--yes", "base@#2"])
+        .code(2);
+    sheep
+        .sheepctl(&["vdi", "delete", "--yes", "base@#1"])
+        .success();
+    sheep.sheepctl(&["vdi", "info", "base@#1"]).code(2);
+    assert_eq!(sheep.names(), ["base", "copy"]);
+    sheep
+        .sheepctl(&["vdi", "snapshot", "base", "--tag", "#3"])
+        .code(22)
+        .stderr(predicate::str::contains("cannot be a tag"));
 }
 
 #[test]

@@ -16,7 +16,7 @@ use sheepdog_core::proto::inode::{map_offset, MAP_ENTRY_LEN};
 use sheepdog_core::proto::limits::MAX_OBJECTS;
 use sheepdog_core::proto::{LockType, ObjectId, RequestHeader, Vid};
 
-use crate::client::lookup::{about, changed_meanwhile, payload, Lookup};
+use crate::client::lookup::{about, changed_meanwhile, payload, snap_id, Lookup};
 use crate::client::Client;
 use crate::failure::{Failure, Outcome};
 use crate::name::VdiSpec;
@@ -42,7 +42,7 @@ impl Client {
         confirmed: Option<Vid>,
         interrupted: &AtomicBool,
     ) -> Outcome<()> {
-        let request = RequestHeader::lock_vdi(0, LockType::Normal);
+        let request = RequestHeader::lock_vdi(snap_id(spec), LockType::Normal);
         let reply = self.demand(&request, &payload(spec), &about(spec))?;
         let vid = self.vid_of(&request, &reply)?;
         let mut gone = 0;
@@ -78,6 +78,9 @@ impl Client {
         interrupted: &AtomicBool,
     ) -> Outcome<()> {
         let vdi = self.read_found_vdi(vid)?;
+        if vdi.is_snapshot() != spec.snapshot.is_some() {
+            return Err(changed_meanwhile(spec));
+        }
         if !vdi.is_hyper() {
             self.zero_map(vid, gone, interrupted)?;
             if self
@@ -91,7 +94,8 @@ impl Client {
         if self.lookup(spec)? != Lookup::Found(vid) {
             return Err(changed_meanwhile(spec));
         }
-        self.demand(&RequestHeader::del_vdi(0), &payload(spec), &about(spec))?;
+        let request = RequestHeader::del_vdi(snap_id(spec));
+        self.demand(&request, &payload(spec), &about(spec))?;
         if self.lookup(spec)? == Lookup::Found(vid) {
             return Err(Failure::new(
                 Errno::BUSY,

@@ -9,7 +9,7 @@ use sheepdog_core::proto::{RequestHeader, SdResult, Vid};
 
 use crate::client::{Client, Reply};
 use crate::failure::{Failure, Outcome};
-use crate::name::{Name, VdiSpec};
+use crate::name::{Name, Snapshot, VdiSpec};
 
 /// What a server knows of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,20 +20,28 @@ pub enum Lookup {
     NoTag,
 }
 
-/// The payload of lookups and of DEL_VDI.
+/// The payload of lookups and of DEL_VDI, which have [`snap_id`] in their header.
 pub fn payload(spec: &VdiSpec) -> Vec<u8> {
     let mut payload = spec.name.as_field().to_vec();
-    match &spec.tag {
-        Some(tag) => payload.extend_from_slice(tag.as_field()),
-        None => payload.resize(2 * payload.len(), 0),
+    match &spec.snapshot {
+        Some(Snapshot::Tag(tag)) => payload.extend_from_slice(tag.as_field()),
+        Some(Snapshot::Id(_)) | None => payload.resize(2 * payload.len(), 0),
     }
     payload
 }
 
+/// The id by which lookups and DEL_VDI find a snapshot, 0 for none.
+pub fn snap_id(spec: &VdiSpec) -> u32 {
+    match spec.snapshot {
+        Some(Snapshot::Id(id)) => id,
+        Some(Snapshot::Tag(_)) | None => 0,
+    }
+}
+
 /// How messages call `spec`.
 pub fn about(spec: &VdiSpec) -> String {
-    match &spec.tag {
-        Some(tag) => format!("snapshot `{tag}` of VDI `{}`", spec.name),
+    match &spec.snapshot {
+        Some(snapshot) => format!("snapshot `{snapshot}` of VDI `{}`", spec.name),
         None => about_name(&spec.name),
     }
 }
@@ -50,7 +58,7 @@ impl Client {
     ///
     /// Any result but SUCCESS, NO_VDI and NO_TAG.
     pub fn lookup(&mut self, spec: &VdiSpec) -> Outcome<Lookup> {
-        let request = RequestHeader::get_vdi_info(0);
+        let request = RequestHeader::get_vdi_info(snap_id(spec));
         let reply = self.call(&request, &payload(spec))?;
         match reply.header.result {
             SdResult::SUCCESS => self.vid_of(&request, &reply).map(Lookup::Found),
@@ -66,7 +74,7 @@ impl Client {
     ///
     /// `ENOENT` when it does not, else as [`Self::lookup`].
     pub fn find(&mut self, spec: &VdiSpec) -> Outcome<Vid> {
-        let request = RequestHeader::get_vdi_info(0);
+        let request = RequestHeader::get_vdi_info(snap_id(spec));
         let reply = self.demand(&request, &payload(spec), &about(spec))?;
         self.vid_of(&request, &reply)
     }

@@ -29,7 +29,7 @@ impl Client {
     pub fn resize(&mut self, name: &Name, size: ByteSize, shrink: bool) -> Outcome<()> {
         let spec = VdiSpec {
             name: name.clone(),
-            tag: None,
+            snapshot: None,
         };
         let vid = self.find(&spec)?;
         let vdi = self.read_found_vdi(vid)?;

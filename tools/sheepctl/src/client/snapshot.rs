@@ -16,10 +16,10 @@ use sheepdog_core::proto::{ObjectId, RequestHeader, Vid};
 
 use crate::client::create::child_of;
 use crate::client::inode::Vdi;
-use crate::client::lookup::{about, changed_meanwhile, payload, Lookup};
+use crate::client::lookup::{about, changed_meanwhile, Lookup};
 use crate::client::Client;
 use crate::failure::{Failure, Outcome};
-use crate::name::{Name, VdiSpec};
+use crate::name::{Name, Snapshot, VdiSpec};
 
 impl Client {
     /// Takes the snapshot `tag` of the working VDI `name` and returns the new working VDI's id.
@@ -32,7 +32,7 @@ impl Client {
     pub fn snapshot(&mut self, name: &Name, tag: &Name) -> Outcome<Vid> {
         let snapshot = VdiSpec {
             name: name.clone(),
-            tag: Some(tag.clone()),
+            snapshot: Some(Snapshot::Tag(tag.clone())),
         };
         if let Lookup::Found(vid) = self.lookup(&snapshot)? {
             return Err(Failure::new(
@@ -43,7 +43,7 @@ impl Client {
         }
         let working = VdiSpec {
             name: name.clone(),
-            tag: None,
+            snapshot: None,
         };
         let vid = self.find(&working)?;
         let vdi = self.read_found_vdi(vid)?;
@@ -75,10 +75,11 @@ impl Client {
         if snap_id == base.snap_id.wrapping_add(1) {
             return Ok(());
         }
-        let newest = snap_id.wrapping_sub(1);
-        let request = RequestHeader::get_vdi_info(newest);
-        let reply = self.demand(&request, &payload(working), &about(working))?;
-        let newest_vid = self.vid_of(&request, &reply)?;
+        let newest = VdiSpec {
+            name: working.name.clone(),
+            snapshot: Some(Snapshot::Id(snap_id.wrapping_sub(1))),
+        };
+        let newest_vid = self.find(&newest)?;
         Err(Failure::new(
             Errno::BUSY,
             format!(
@@ -90,7 +91,7 @@ impl Client {
             ),
         )
         .advise(format!(
-            "what was written since is in its snapshot {newest} (id {newest_vid}) and not in the VDI"
+            "what was written since is in {newest} (id {newest_vid}) and not in the VDI"
         ))
         .advise("let nobody write to the VDI before that is put right"))
     }
@@ -135,7 +136,7 @@ impl Client {
                 source.name, source.name
             ))
         };
-        if source.tag.is_none() {
+        if source.snapshot.is_none() {
             return Err(no_snapshot());
         }
         let vid = self.find(source)?;

@@ -118,6 +118,15 @@ impl VdiRecord {
         }
     }
 
+    /// What names a snapshot behind the `@`; a dash for a VDI.
+    fn tag_or_id(&self) -> String {
+        match &self.tag {
+            Some(tag) => tag.clone(),
+            None if self.snapshot => format!("#{}", self.snapshot_id),
+            None => "-".to_owned(),
+        }
+    }
+
     fn object_size_text(&self) -> String {
         self.object_size
             .map_or_else(|| "?".to_owned(), |size| ByteSize(size).to_string())
@@ -164,7 +173,7 @@ fn table(vdis: Vec<VdiRecord>) -> String {
     let rows = vdis.into_iter().map(|vdi| {
         vec![
             vdi.name.clone(),
-            vdi.tag.clone().unwrap_or_else(|| "-".to_owned()),
+            vdi.tag_or_id(),
             vdi.vdi_id.clone(),
             vdi.kind().to_owned(),
             ByteSize(vdi.size_bytes).to_string(),
@@ -240,7 +249,7 @@ fn info(client: &mut Client, spec: &VdiSpec, json: bool, output: &mut Output<'_>
 }
 
 fn delete(host: &Host, cluster: &ClusterArgs, spec: &VdiSpec, yes: bool) -> Outcome<()> {
-    let connect = || match spec.tag {
+    let connect = || match spec.snapshot {
         Some(_) => connect(cluster),
         None => connect_unless_mapped(host, cluster, &spec.name, &|_| true),
     };
