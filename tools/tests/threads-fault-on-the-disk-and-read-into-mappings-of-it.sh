@@ -23,7 +23,7 @@ no_user_memory() {
 		count=$((count + 1))
 	done
 	# A receiver and a transmitter for each connection, and the one that connects.
-	same 5 $count 'threads of the driver'
+	same 6 $count 'threads of the driver'
 }
 grep -q ^VmSize /proc/self/status || fail 'this shell has no memory'
 
