@@ -22,7 +22,7 @@ no_user_memory() {
 		! grep ^Vm "/proc/$pid/status" || fail "$(cat "/proc/$pid/comm") has memory of a user"
 		count=$((count + 1))
 	done
-	# A receiver and a transmitter for each connection, and the one that connects.
+	# A receiver and a transmitter for each of two connections, one that connects, one that tells udev.
 	same 6 $count 'threads of the driver'
 }
 grep -q ^VmSize /proc/self/status || fail 'this shell has no memory'
