@@ -17,8 +17,8 @@ fault stall READ_OBJ@data
 mapping m
 put m map 1 &
 mapper=$!
-within 20 test -n "$(get m device)" -o "$(get m state)" != new
-within 20 eval '[ "$(get m in_flight)" -ge 1 ]'
+reads() { [ "$(get m in_flight || echo 0)" -ge 1 ]; }
+within 20 reads
 refused_put 'Device or resource busy' m unmap 1
 kill -0 $mapper || fail 'was mapped without its partition table'
 started=$(now_ms)

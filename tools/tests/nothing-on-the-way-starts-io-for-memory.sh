@@ -63,12 +63,11 @@ pages() {
 
 # use UNPROTECTED: reads, writes, and loses connections.
 use() {
-	local round
 	load unprotected="$1"
 	map m connections=2
 	threads
 	echo "$HISTOGRAM" >$EVENT/trigger
-	for round in {1..3}; do
+	for _ in {1..3}; do
 		fio --name=use --filename="$DEV" --thread --ioengine=libaio --direct=1 --size=32M --io_size="$(seconds 4 128)M" \
 			--rw=randrw --bsrange=4k-256k --iodepth=16 --output=/tmp/fio.log
 		fault disconnect

@@ -53,8 +53,8 @@ impl Live {
         // Before there are threads: they begin with a mapping that is up, and nobody has to tell them.
         // If the gateway has gone again meanwhile a receiver finds out.
         let _ = device.at_desk(|room| room.desk.up(clock::now_ms()));
-        let result = Self::start_threads(&device, &mut threads)
-            .and_then(|()| Self::add_disk(&device, wish));
+        let result =
+            Self::start_threads(&device, &mut threads).and_then(|()| Self::add_disk(&device, wish));
         match result {
             Ok(disk) => {
                 *device.announcer.lock() = Some(disk.announcer());

@@ -486,10 +486,7 @@ mod tests {
 
     #[test]
     fn an_old_gateway_that_was_heard_of_is_feared_for_less_time() {
-        for (setback, fear) in [
-            (Setback::Answered, short(10_200)),
-            (Setback::Silent, LONG),
-        ] {
+        for (setback, fear) in [(Setback::Answered, short(10_200)), (Setback::Silent, LONG)] {
             let mut session = session(2, None);
             lose(&mut session, Loss::Broken, 10_000);
             assert_eq!(session.errand(10_000), connect(0, 1));
