@@ -182,8 +182,9 @@ mark() {
 follow_log() {
 	FOLLOWED=/tmp/kernel-log
 	: >$FOLLOWED
-	# Who reads /dev/kmsg and falls behind gets an error, and awk ends; kernel_log sees that.
-	awk '/sheep|tokio|blocked for more than|vmtest: / && sub(/^[^;]*;/, "") { print; fflush() }' \
+	# Who reads /dev/kmsg and falls behind gets an error, and awk ends; kernel_log sees that. Hence the
+	# priority: an emulated machine has little time for it.
+	nice -n -20 awk '/sheep|tokio|blocked for more than|vmtest: / && sub(/^[^;]*;/, "") { print; fflush() }' \
 		/dev/kmsg >>$FOLLOWED 2>/dev/null &
 	disown
 }

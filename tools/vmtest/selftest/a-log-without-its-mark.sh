@@ -12,7 +12,7 @@ says_much() {
 	echo 'I/O error, dev sheepa, sector 0' >/dev/kmsg
 	for number in {1..5000}; do
 		printf '<7>selftest %060d\n' "$number" >/dev/kmsg
-		[ $((number % 500)) -ne 0 ] || sleep 0.1
+		[ $((number % 100)) -ne 0 ] || sleep 0.1
 	done
 }
 # as_test COMMANDS: as a test of its own, after which nobody follows the log.
