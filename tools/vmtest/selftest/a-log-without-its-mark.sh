@@ -10,9 +10,9 @@
 says_much() {
 	mark
 	echo 'I/O error, dev sheepa, sector 0' >/dev/kmsg
-	for number in {1..5000}; do
-		printf '<7>selftest %060d\n' "$number" >/dev/kmsg
-		[ $((number % 100)) -ne 0 ] || sleep 0.1
+	for number in {1..400}; do
+		printf '<7>selftest %0800d\n' "$number" >/dev/kmsg
+		[ $((number % 20)) -ne 0 ] || sleep 0.1
 	done
 }
 # as_test COMMANDS: as a test of its own, after which nobody follows the log.
