@@ -12,28 +12,36 @@ LEAK_KIB=2048
 
 kernel_threads() { pgrep -c sheep || true; }
 
-# load_on DISK: reads and writes until the disk goes away. A `dd` that comes too late must not leave a
-# file of that name: the next node could not be made.
+# load_on DISK: reads and writes until the disk goes away; paced, since it is the rounds that count.
 load_on() {
-	(while dd if=/dev/urandom of="$1" bs=64k count=16 oflag=direct conv=notrunc,nocreat status=none &&
-		dd if="$1" of=/dev/null bs=64k count=16 iflag=direct status=none; do :; done) 2>/dev/null &
+	fio --name=load --filename="$1" --allow_file_create=0 --thread --ioengine=libaio --direct=1 --rw=randrw \
+		--bs=64k --iodepth=4 --rate_iops=20,20 --time_based --runtime=3600 --output=/dev/null 2>/dev/null &
 }
 
 load
-create "$VDI" 8M
-create "$VDI-2" 8M
-map other "vdi=$VDI-2"
-step "map and unmap $ROUNDS times beside a busy disk"
+for number in 0 1 2 3 4; do create "$VDI-$number" 8M; done
+map other "vdi=$VDI-0"
+step "map and unmap $ROUNDS times, four mappings at once, beside a busy disk"
 load_on "$DEV"
-map_and_unmap() {
-	map m connections=2
-	dd if=/tmp/noise of="$DEV" bs=64k count=1 oflag=direct conv=notrunc status=none
-	unmap m
-}
 noise /tmp/noise 65536
-map_and_unmap
+# map_and_unmap NUMBER: and one write in between.
+map_and_unmap() {
+	map "m$1" "vdi=$VDI-$1" connections=2
+	dd if=/tmp/noise of="$DEV" bs=64k count=1 oflag=direct conv=notrunc status=none
+	unmap "m$1"
+}
+# times COUNT: so often, four at a time.
+times() {
+	local number pids=()
+	for number in 1 2 3 4; do
+		(for _ in $(seq $(($1 / 4))); do map_and_unmap $number; done) &
+		pids+=($!)
+	done
+	for number in "${pids[@]}"; do wait "$number"; done
+}
+times 4
 before=$(kept)
-for _ in $(seq $ROUNDS); do map_and_unmap; done
+times $ROUNDS
 after=$(kept)
 step "$((after - before)) KiB more"
 [ $((after - before)) -lt $LEAK_KIB ] || fail "$((after - before)) KiB more than before"
@@ -45,7 +53,7 @@ same 0 "$(kernel_threads)" threads
 step "insmod and rmmod $ROUNDS times, each with a mapping that is busy when it is unmapped by force"
 load_and_unload() {
 	insmod "$MODULE"
-	map m
+	map m "vdi=$VDI-1"
 	dd if=/dev/zero of="$DEV" bs=64k oflag=direct conv=notrunc,nocreat status=none 2>/dev/null &
 	put m unmap force
 	wait

@@ -10,7 +10,7 @@
 
 # The long form (kernel command line: sheepdog_tests=full) takes an hour, and wants --scale 20.
 # sheepdog_seconds=N says how long; sheepdog_seed=N repeats the events of a run, though not their moments.
-DURATION_S=60
+DURATION_S=30
 ! full || DURATION_S=3600
 seconds=$(sed -n 's/.*sheepdog_seconds=\([0-9]*\).*/\1/p' /proc/cmdline)
 DURATION_S=${seconds:-$DURATION_S}

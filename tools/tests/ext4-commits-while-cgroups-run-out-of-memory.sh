@@ -83,7 +83,7 @@ outside=$!
 disown
 kills=$(oom_kills)
 committed=$(commits)
-end_s=$((SECONDS + $(seconds 30 "$(parameter seconds 600)")))
+end_s=$((SECONDS + $(seconds 20 "$(parameter seconds 600)")))
 look_s=$((SECONDS + 10))
 looks() {
 	local group now

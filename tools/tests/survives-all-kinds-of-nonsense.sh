@@ -6,7 +6,7 @@
 . "$LIB"
 
 # The long form (kernel command line: sheepdog_tests=full) takes half an hour, and wants --scale 10.
-FUZZ_S=25
+FUZZ_S=10
 EACH_S=2
 ! full || FUZZ_S=1500 EACH_S=20
 # A mapping holds tens of KiB; what the machine needs for itself varies by more.
