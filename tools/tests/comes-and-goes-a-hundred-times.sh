@@ -45,6 +45,8 @@ times $ROUNDS
 after=$(kept)
 step "$((after - before)) KiB more"
 [ $((after - before)) -lt $LEAK_KIB ] || fail "$((after - before)) KiB more than before"
+step "$(sectors_written other) sectors written to the busy disk"
+[ "$(sectors_written other)" -gt 10000 ] || fail 'the disk was not busy'
 put other unmap force
 wait
 rmdir "$MAPPINGS/other"

@@ -16,12 +16,19 @@ NOTICED=(wrong-id duplicate truncate oversize garbage endless stray late drip)
 # These can make another result of a reply, or call a write done that is still on its way.
 BELIEVED=(bit-flip header early fuzz)
 
-# damage KIND SECONDS PROBABILITY: while the load goes on.
+# Of those, what ends the connection whenever it comes.
+ENDS=' wrong-id duplicate truncate oversize garbage endless stray '
+
+given_up_since() { [ "$(log_count 'connection given up')" -gt "$1" ]; }
+busy() { [ "$(writes)" -ge 20 ]; }
+
+# damage KIND SECONDS PROBABILITY: while the load goes on; until it was noticed, if it has to be.
 damage() {
 	local given_up
 	given_up=$(log_count 'connection given up')
 	fault corrupt "ANY=$1:$3"
 	sleep "$2"
+	[[ $ENDS != *" $1 "* ]] || within 30 given_up_since "$given_up"
 	fault clear
 	step "$1: connections given up $(($(log_count 'connection given up') - given_up)) times"
 }
@@ -76,6 +83,7 @@ map m "${MAP[@]}"
 mark
 checked 4 &
 checked 8 &
+within 60 busy
 for kind in "${NOTICED[@]}"; do damage "$kind" $EACH_S 0.1; done
 touch /tmp/stop
 wait
