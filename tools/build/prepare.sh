@@ -171,3 +171,44 @@ made_inside() {
 	enter "$1" "$TOP:/src"$'\n'"$4:/work"$'\n'"$4/apt:/apt" "$2" "$3" /work &&
 		rm -r "$4/apt"
 }
+
+# What cargo makes of other people's packages is an entry, too: a clone without a build begins with a copy,
+# and compiles only what is its own. Nothing of the clone's own packages may be in it: cargo goes by the times
+# of their files, and those of another clone say nothing.
+#
+# name_compiled: sets COMPILED, the entry's name; ROOT has the compiler.
+name_compiled() {
+	COMPILED=compiled-$(key_of "$(cat "$ROOT/etc/toolchain")" \
+		"$(cat "$TOP/tools/Cargo.lock" "$TOP/tools/Cargo.toml" "$TOP"/tools/*/Cargo.toml)")
+}
+
+# take_compiled: into a clone without a build, if the entry is there.
+take_compiled() {
+	local lock target=$TOP/build/cargo
+	[ ! -e "$target" ] || return 0
+	name_compiled
+	[ -d "$CACHE/$COMPILED" ] || return 0
+	exec {lock}>"$CACHE/lock/$COMPILED"
+	flock -s "$lock"
+	if [ -d "$CACHE/$COMPILED" ]; then
+		touch "$CACHE/used/$COMPILED"
+		mkdir -p "$TOP/build"
+		cp -a "$CACHE/$COMPILED/target" "$target.$$"
+		# Another run in this clone may have been faster.
+		mv -T "$target.$$" "$target" 2>/dev/null || rm -rf "$target.$$"
+	fi
+	exec {lock}>&-
+}
+
+# keep_compiled: makes the entry of what this clone has compiled.
+keep_compiled() {
+	ensure_root trixie
+	name_compiled
+	make_entry "$COMPILED" copy_compiled
+	prune compiled
+}
+
+copy_compiled() {
+	cp -a "$TOP/build/cargo" "$1/target"
+	enter "$ROOT" "$TOP:/src"$'\n'"$CACHE/shared:/cache"$'\n'"$1/target:/made/target" /src/tools/build/only-others /made/target
+}

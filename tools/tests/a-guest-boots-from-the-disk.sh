@@ -3,6 +3,7 @@
 # Test: a QEMU guest boots from the disk through its own boot loader, and writes to it
 # Set: smoke
 # Needs: module, sheep
+# Group: guest
 # Limit: 120
 # Memory: 1024
 . "$LIB"

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Test: Linux, installed on the disk, boots from it in QEMU through GRUB, writes to its ext4, and turns itself off
 # Needs: module, sheep
+# Group: guest
 # Limit: 600
 # Memory: 1024
 . "$LIB"

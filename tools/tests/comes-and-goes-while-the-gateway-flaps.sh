@@ -7,7 +7,7 @@
 # Gateways: 2
 . "$LIB"
 
-ROUNDS=30
+ROUNDS=20
 ! full || ROUNDS=400
 
 # The gateway goes and comes as long as the file is there.

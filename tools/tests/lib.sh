@@ -28,7 +28,28 @@ ACTION_LIMIT=60
 # Limit for silence in tests that are not about it: an emulated machine on a busy host is slow.
 REPLY_TIMEOUT_MS=120000
 
-step() { echo "[$(cut -d ' ' -f 1 /proc/uptime)] $*"; }
+# Starting a process takes an emulated machine a twentieth of a second and more. What tests call often
+# does without, where bash can do it.
+
+# Nobody writes to it: reading from it with a limit is a sleep that needs no process.
+[ -p /tmp/nothing ] || mkfifo /tmp/nothing
+exec {NOTHING}<>/tmp/nothing
+
+# pause SECONDS: sleeps.
+pause() { read -rt "$1" -u "$NOTHING" || true; }
+
+# uptime_ms: sets NOW_MS, the time that passes, in milliseconds.
+uptime_ms() {
+	local seconds _
+	read -r seconds _ </proc/uptime
+	NOW_MS=$((10#${seconds/./} * 10))
+}
+
+step() {
+	local seconds _
+	read -r seconds _ </proc/uptime
+	echo "[$seconds] $*"
+}
 
 # skip REASON: ends the test; it cannot run here.
 skip() {
@@ -58,7 +79,7 @@ within() {
 	shift
 	until "$@"; do
 		[ "$SECONDS" -lt "$end" ] || fail "not within $limit s: $*"
-		sleep 0.1
+		pause 0.1
 	done
 }
 
@@ -143,7 +164,8 @@ mapping() {
 map() {
 	mapping "$@"
 	put "$1" map 1
-	DEV=/dev/$(get "$1" device)
+	read -r DEV <"$MAPPINGS/$1/device"
+	DEV=/dev/$DEV
 	within 10 test -b "$DEV"
 }
 
@@ -155,10 +177,15 @@ unmap() {
 	rmdir "$MAPPINGS/$1"
 }
 
-get() { cat "$MAPPINGS/$1/$2"; }
+# get MAPPING ATTRIBUTE: reads an attribute.
+get() {
+	local value
+	value=$(<"$MAPPINGS/$1/$2") && echo "$value"
+}
 
-# put MAPPING ATTRIBUTE VALUE: writes an attribute.
-put() { timeout $ACTION_LIMIT tee "$MAPPINGS/$1/$2" <<<"$3" >/dev/null; }
+# put MAPPING ATTRIBUTE VALUE: writes an attribute. In a subshell, to which no signal of a child can come
+# while it waits.
+put() ( printf '%s\n' "$3" >"$MAPPINGS/$1/$2" )
 
 # refused MESSAGE COMMAND...: the command fails, and says MESSAGE (the errno's text).
 refused() {
@@ -202,16 +229,29 @@ kernel_log() {
 	cat "$FOLLOWED"
 }
 
-# since_mark: the kernel log since the mark. The test fails if it does not go back so far.
-since_mark() {
-	kernel_log | awk -v mark="vmtest: $MARK" 'found; $0 == mark { found = 1 } END { exit !found }' ||
+# find_lines REGEX: sets FOUND to the lines of the kernel log since the mark that match. The test fails if
+# the log does not go back so far.
+find_lines() {
+	local mark="/^vmtest: $MARK\$/" end=$'\001'
+	mapfile -t FOUND < <(kernel_log | sed -nE "$mark,\$ { $mark { p; d }; \\$end$1${end}p }")
+	[ "${FOUND[0]:-}" = "vmtest: $MARK" ] ||
 		fail_everywhere 'some of the kernel log since the mark is lost; is this a test for follow_log?'
+	FOUND=("${FOUND[@]:1}")
 }
 
-# log_lines REGEX: lines of the kernel log since the mark.
-log_lines() { since_mark | grep -E -- "$1" || true; }
+# since_mark: the kernel log since the mark.
+since_mark() { log_lines .; }
 
-log_count() { log_lines "$1" | wc -l; }
+# log_lines REGEX: lines of the kernel log since the mark.
+log_lines() {
+	find_lines "$1"
+	[ ${#FOUND[@]} = 0 ] || printf '%s\n' "${FOUND[@]}"
+}
+
+log_count() {
+	find_lines "$1"
+	echo ${#FOUND[@]}
+}
 
 # logged REGEX [COUNT]: since the mark, one line, or COUNT, matched; sets the next mark.
 logged() {
@@ -222,10 +262,9 @@ logged() {
 
 # Too many will not become fewer; too few may become more.
 has_lines() {
-	local found
-	found=$(log_count "$1")
-	[ "$found" -le "$2" ] || fail "$2 log lines \"$1\" expected, found $found"
-	[ "$found" -eq "$2" ]
+	find_lines "$1"
+	[ ${#FOUND[@]} -le "$2" ] || fail "$2 log lines \"$1\" expected, found ${#FOUND[@]}"
+	[ ${#FOUND[@]} -eq "$2" ]
 }
 
 # no_request_failed: as far as the kernel has said since the mark.
@@ -251,18 +290,22 @@ gateway() { host sheep gateway "$@" >/dev/null; }
 gateway_address() { cut -d , -f $(($1 + 1)) <<<"$GATEWAYS"; }
 
 # waits MAPPING [COUNT]: so many requests wait for a gateway, or at least one does.
-waits() { [ "$(get "$1" waiting)" -ge "${2:-1}" ]; }
+waits() {
+	local waiting
+	read -r waiting <"$MAPPINGS/$1/waiting"
+	[ "$waiting" -ge "${2:-1}" ]
+}
 
-# now_ms: the time that passes, in milliseconds.
+# now_ms: the same, to be printed.
 now_ms() {
-	local seconds _
-	read -r seconds _ </proc/uptime
-	echo $((10#${seconds/./} * 10))
+	uptime_ms
+	echo "$NOW_MS"
 }
 
 # lasted LOWEST HIGHEST STARTED WHAT: milliseconds since STARTED are between the two.
 lasted() {
-	local took=$(($(now_ms) - $3))
+	uptime_ms
+	local took=$((NOW_MS - $3))
 	step "$4 took $took ms"
 	[ "$took" -ge "$1" ] && [ "$took" -le "$2" ] || fail "$4 took $took ms, not $1 to $2"
 }
@@ -280,6 +323,15 @@ kept() {
 	sync
 	echo 3 >/proc/sys/vm/drop_caches
 	awk '/^(SUnreclaim|KernelStack|Percpu|VmallocUsed):/ { sum += $2 } END { print sum }' /proc/meminfo
+}
+
+# kept_little BEFORE AFTER WHAT: what `kept` said. A mapping holds tens of KiB; what the machine needs for itself
+# varies by more. KASAN holds freed memory back, up to a 32nd of all; there kmemleak looks for leaks.
+kept_little() {
+	local limit=2048
+	[[ $(uname -r) != *-debug ]] || limit=$(awk '$1 == "MemTotal:" { print int($2 / 24) }' /proc/meminfo)
+	step "$3: $(($2 - $1)) KiB more"
+	[ $(($2 - $1)) -lt "$limit" ] || fail "$3: $(($2 - $1)) KiB more than before"
 }
 
 # sum FILE: its checksum.
@@ -333,16 +385,27 @@ read_4k() { dd if="$DEV" of=/tmp/read bs=4k count=1 skip="${1:-0}" iflag=direct,
 write_4k() { dd if=/tmp/noise of="$DEV" bs=4k count=1 seek="${1:-0}" oflag=direct,seek_bytes conv=notrunc status=none; }
 
 # writes: how many of them DEV has completed.
-writes() { awk '{ print $5 }' "/sys/block/${DEV#/dev/}/stat"; }
+writes() {
+	local fields
+	read -ra fields <"/sys/block/${DEV#/dev/}/stat"
+	echo "${fields[4]}"
+}
 
 # is_state MAPPING STATE
-is_state() { [ "$(get "$1" state)" = "$2" ]; }
+is_state() {
+	local state
+	read -r state <"$MAPPINGS/$1/state"
+	[ "$state" = "$2" ]
+}
 
 # sectors_written MAPPING: to its disk since it was mapped, 0 without a disk.
 sectors_written() {
-	local disk
-	disk=$(get "$1" device)
-	[ -n "$disk" ] && awk '{ print $7 }' "/sys/block/$disk/stat" || echo 0
+	local disk fields
+	read -r disk <"$MAPPINGS/$1/device" || true
+	if [ -n "$disk" ]; then
+		read -ra fields <"/sys/block/$disk/stat"
+	fi
+	echo "${fields[6]:-0}"
 }
 
 # figures [NAME=VALUE...]: what a test under load measured, as one line that tools/build/soak collects:
@@ -377,7 +440,7 @@ figures() {
 # full: whether the long forms were asked for (kernel command line, vmtest --append).
 full() { grep -qw sheepdog_tests=full /proc/cmdline; }
 
-# seconds SHORT LONG: how long a test goes on, in its short and in its long form.
+# seconds SHORT LONG: how long a test goes on, or how much it does, in its short and in its long form.
 seconds() { if full; then echo "$2"; else echo "$1"; fi; }
 
 # load_sample NAME: insmod a module of samples/, which checks itself.

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Test: the example in samples/configfs maps and unmaps with nothing but writes to configfs
 # Needs: module, sheep
+# Group: control
 # shellcheck source=tools/tests/lib.sh
 . "$LIB"
 

@@ -3,7 +3,7 @@
 # Test: the module loads into a stock kernel and unloads, ten times, and leaves no memory behind
 # Set: smoke
 # Kernels: all
-# Group: basics
+# Group: control
 # Needs: module
 set -euo pipefail
 

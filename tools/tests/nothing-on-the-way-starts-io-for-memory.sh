@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Test: no thread of the driver may start I/O to get memory, and no page that it takes, in whoever's context, was asked for with flags that do
 # Needs: module, faults
+# Group: allocations
 # Limit: 180
 . "$LIB"
 . "${LIB%lib.sh}pressure.bash"

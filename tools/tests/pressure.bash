@@ -8,21 +8,7 @@
 echo -1000 >/proc/self/oom_score_adj
 
 CGROUPS=/sys/fs/cgroup
-# Nobody writes to it: reading from it with a limit is a sleep that needs no new process.
-mkfifo /tmp/nothing 2>/dev/null || true
-exec {NOTHING}<>/tmp/nothing
-
 mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug
-
-# pause SECONDS: sleeps without forking.
-pause() { read -rt "$1" -u "$NOTHING" || true; }
-
-# uptime_ms: sets NOW_MS.
-uptime_ms() {
-	local seconds _
-	read -r seconds _ </proc/uptime
-	NOW_MS=$((10#${seconds/./} * 10))
-}
 
 # cgroup NAME [MAX]: makes a memory cgroup, or changes its limit.
 cgroup() {

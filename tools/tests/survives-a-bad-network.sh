@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Test: lost, late and reordered packets, a hole in the network, and an interface that goes down lose no data
 # Needs: module, faults
+# Group: survives
 # Limit: 240
 . "$LIB"
 

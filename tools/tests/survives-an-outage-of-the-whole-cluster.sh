@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Test: an ext4 under load outlives a minute without its cluster; no error, nothing lost, nothing to repair
 # Needs: module, events
+# Group: survives
 # Limit: 1000
 # Sheep: --directory %d --no-sync
 # Allow: INFO: task .* blocked for more than

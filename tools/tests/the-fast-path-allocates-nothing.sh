@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Test: reading and writing what exists allocates nothing in the driver: under it only TCP does, and above it only what any bio costs
 # Needs: module, sheep
+# Group: allocations
 # Limit: 150
 . "$LIB"
 

@@ -7,12 +7,13 @@
 # Limit: 120
 . "$LIB"
 
+MIB=$(seconds 4 32)
 load
 create "$VDI" 32M
 for connections in 1 4; do
 	step "$connections connections"
 	map m connections=$connections
-	fio_verify --rw=randwrite --bs=4k --size=32M --io_size=8M --iodepth=32
-	fio_verify --rw=randrw --bs=4k --size=32M --io_size=8M --iodepth=16 --numjobs=2 --offset_increment=16M --size=16M
+	fio_verify --rw=randwrite --bs=4k --size=32M --io_size="${MIB}M" --iodepth=32
+	fio_verify --rw=randrw --bs=4k --size=32M --io_size="${MIB}M" --iodepth=16 --numjobs=2 --offset_increment=16M --size=16M
 	unmap m
 done

@@ -6,11 +6,12 @@
 # Limit: 120
 . "$LIB"
 
+MIB=$(seconds 32 256)
 load
-create "$VDI" 64M
+create "$VDI" "${MIB}M"
 for connections in 1 4; do
 	step "$connections connections"
 	map m connections=$connections
-	fio_verify --rw=write --bs=1M --size=64M --iodepth=4
+	fio_verify --rw=write --bs=1M --size="${MIB}M" --iodepth=4
 	unmap m
 done

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # Test: a look at the kernel log fails the test when the mark is lost, and a log that is followed is whole
+# Group: short
 # Limit: 200
 # shellcheck source=tools/tests/lib.sh
 . "$LIB"

@@ -3,6 +3,7 @@
 # Test: a script sees its environment and the small machine that it declares
 # Set: smoke
 # Memory: 192
+# Group: small
 # Cpus: 1
 # Disk: 64
 # Limit: 60

@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # Test: a machine without user space is diagnosed by the kernel and ended at its limit
 # Memory: 192
+# Group: small
+# Cpus: 1
+# Disk: 64
 # Limit: 10
 # Expect: hang
 set -euo pipefail

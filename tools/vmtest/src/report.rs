@@ -26,6 +26,8 @@ pub struct Outcome {
     pub expect: Expect,
     /// Time for the test alone.
     pub took: Duration,
+    /// How long CPUs of the host have worked for the machine meanwhile.
+    pub cpu: Duration,
     /// Time until the machine was up; nothing if it was up before.
     pub boot: Option<Duration>,
     /// Where the logs are.
@@ -84,7 +86,8 @@ impl Outcome {
             line = format!("{line} [{}]", self.kernel);
         }
         if self.class() != Class::Skip {
-            line = format!("{line} {:.1} s", self.took.as_secs_f64());
+            let (took, cpu) = (self.took.as_secs_f64(), self.cpu.as_secs_f64());
+            line = format!("{line} {took:.1} s, CPU {cpu:.1} s");
         }
         if let Some(boot) = self.boot {
             line = format!("{line} (boot {:.1} s)", boot.as_secs_f64());
@@ -185,6 +188,7 @@ mod tests {
             verdict,
             expect,
             took: Duration::from_millis(1250),
+            cpu: Duration::from_secs(2),
             boot: None,
             logs: "/logs".into(),
             tail: "  the end\n".into(),
@@ -196,7 +200,7 @@ mod tests {
         let line = outcome(Verdict::Fail("exit status 1: no".into()), Expect::Pass).line(false);
         assert_eq!(
             line,
-            "FAIL a-test 1.2 s: exit status 1: no\n  logs: /logs\n  the end"
+            "FAIL a-test 1.2 s, CPU 2.0 s: exit status 1: no\n  logs: /logs\n  the end"
         );
     }
 

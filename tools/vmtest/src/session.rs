@@ -189,6 +189,11 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// How long CPUs of the host have worked for the machine.
+    pub fn cpu_time(&self) -> Duration {
+        self.vm.cpu_time()
+    }
+
     /// Types on the console from another thread.
     pub fn keyboard(&self) -> Result<std::os::unix::net::UnixStream> {
         self.vm.keyboard()

@@ -241,6 +241,7 @@ fn run_in_one_machine(
             verdict: Verdict::Pass,
             expect: test.expect,
             took: Duration::ZERO,
+            cpu: Duration::ZERO,
             boot: None,
             logs: logs.to_owned(),
             tail: String::new(),
@@ -289,8 +290,10 @@ fn run_one<'a>(
         show: false,
     };
     let start = Instant::now();
+    let cpu = session.cpu_time();
     let verdict = session.run(&order, &mut sheep);
     outcome.took = start.elapsed();
+    outcome.cpu = session.cpu_time().saturating_sub(cpu);
     verdict
 }
 

@@ -146,6 +146,14 @@ impl Vm {
             .context("type on the machine's console")
     }
 
+    /// How long CPUs of the host have worked for the machine; nothing once it has ended.
+    pub fn cpu_time(&self) -> Duration {
+        fs::read_to_string(format!("/proc/{}/stat", self.qemu.id()))
+            .ok()
+            .and_then(|stat| cpu_time(&stat))
+            .unwrap_or_default()
+    }
+
     /// What QEMU ended with, if it did.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.qemu.try_wait().ok().flatten()
@@ -163,6 +171,15 @@ impl Drop for Vm {
         let _ = self.qemu.kill();
         let _ = self.qemu.wait();
     }
+}
+
+/// User and system time in a line of `/proc/<pid>/stat` (proc_pid_stat(5)), which count in hundredths
+/// of a second on every architecture.
+fn cpu_time(stat: &str) -> Option<Duration> {
+    // The name, in parentheses, may hold anything; the third field follows it.
+    let (_, rest) = stat.rsplit_once(") ")?;
+    let ticks = |field: usize| rest.split(' ').nth(field - 3)?.parse::<u64>().ok();
+    Some(Duration::from_millis(10 * (ticks(14)? + ticks(15)?)))
 }
 
 fn next(events: &Receiver<Event>, deadline: Instant) -> Option<Event> {
@@ -254,6 +271,13 @@ fn read_lines(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cpu_time_is_user_and_system_time() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 100 200 0 0 1234 66 0 0 20 0 1 0 5";
+        assert_eq!(cpu_time(stat), Some(Duration::from_secs(13)));
+        assert_eq!(cpu_time("7 (a) S 1"), None);
+    }
 
     #[test]
     fn after_the_deadline_comes_nothing_even_if_something_is_there() {
