@@ -19,7 +19,7 @@ mark
 write_4k 65536 &
 writer=$!
 # Within twice the limit, and the probe.
-given_up() { has_lines "sheepa: $GATEWAYS: no reply for [0-9]+ ms, and none to a probe: ETIMEDOUT; connection given up" 1; }
+given_up() { has_lines "sheepa: $GATEWAYS: nothing received for [0-9]+ ms, and no reply to a probe: ETIMEDOUT; connection given up" 1; }
 within 20 given_up
 lasted 1900 12000 "$started" 'giving the connection up'
 within 5 waits m

@@ -16,20 +16,20 @@ dd if=/dev/zero of="$DEV" bs=4M count=8 oflag=direct status=none
 
 # leaves FROM MODE TO LONGEST_MS: under load, gateway FROM goes and TO takes over.
 leaves() {
-	local started longest
+	local started longest longest_ms=$(($4 * SLOWER))
 	mark
 	same "$(gateway_address "$1")" "$(get m gateway)" gateway
 	fio_verify --rw=randwrite --bs=4k --size=32M --io_size=2M --iodepth=16 --rate_iops=60 --output-format=json &
 	sleep 2
 	started=$(now_ms)
 	gateway "$1" "$2"
-	within 30 same_gateway "$3"
-	lasted 0 "$4" "$started" "gateway $1, $2: the change"
+	within $((30 * SLOWER)) same_gateway "$3"
+	lasted 0 "$longest_ms" "$started" "gateway $1, $2: the change"
 	has_lines "sheepa: $(gateway_address "$3"): connected again after [0-9]+ ms, attempt [0-9]+; [0-9]+ requests go on" 1
 	wait $!
 	longest=$(jq '.jobs[0].write.clat_ns.max / 1000000 | floor' /tmp/fio.log)
 	step "gateway $1, $2: the longest write took $longest ms"
-	[ "$longest" -le "$4" ] || fail "a write took $longest ms"
+	[ "$longest" -le "$longest_ms" ] || fail "a write took $longest ms"
 	same "$(gateway_address "$3")" "$(get m gateway)" gateway
 	gateway "$1" serve
 }

@@ -47,7 +47,7 @@ struct RunArgs {
     #[command(flatten)]
     machine: MachineArgs,
     /// Machines that run at once; one, with the events of a cluster that all of them use
-    #[arg(short, long, default_value_t = 2)]
+    #[arg(short, long, default_value_t = 3)]
     jobs: usize,
     /// Tests that are skipped: lines `NAME REASON`. A name that no test has is an error
     #[arg(long, value_name = "FILE")]

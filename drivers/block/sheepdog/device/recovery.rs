@@ -358,7 +358,7 @@ fn doubt(device: &Device, gateway: u32) {
         link.break_off(
             loss,
             fmt!(
-                "no reply for {} ms, and none to a probe: {}",
+                "nothing received for {} ms, and no reply to a probe: {}",
                 link.silent_ms(),
                 trouble
             ),

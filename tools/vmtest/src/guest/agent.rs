@@ -136,7 +136,7 @@ pub fn serve() -> Result<Infallible> {
     bail!("the runner closed the control port")
 }
 
-/// Runs one script and returns its exit status, when nothing of it is left.
+/// Runs one script and returns its exit status, when nothing of it is left: no process, no file in /tmp.
 fn run(
     id: u32,
     script: &str,
@@ -198,7 +198,22 @@ fn run(
     if let Some(pump) = pump {
         let _ = pump.join();
     }
+    clear_scratch();
     Ok(status)
+}
+
+/// The next test in this machine finds no files of this one in /tmp.
+fn clear_scratch() {
+    for entry in fs::read_dir("/tmp").into_iter().flatten().flatten() {
+        let path = entry.path();
+        let removed = match entry.file_type() {
+            Ok(kind) if kind.is_dir() => fs::remove_dir_all(&path),
+            _ => fs::remove_file(&path),
+        };
+        if let Err(error) = removed {
+            setup::kernel_log(&format!("vmtest-guest: {}: {error}", path.display()));
+        }
+    }
 }
 
 /// Copies with plain reads and writes: what `io::copy` chooses between a pipe and a character
