@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Test: a gateway that has no such VDI any more, or another one of the same name and id, gets no data
 # Needs: module, faults
+# Load: low
 # Group: faults
 # Limit: 90
 . "$LIB"

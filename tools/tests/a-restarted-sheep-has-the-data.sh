@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Test: what was acknowledged is there after the sheep was killed and started again
 # Needs: module, events
+# Load: low
 # Group: faults
 # Limit: 120
 # Sheep: --directory %d

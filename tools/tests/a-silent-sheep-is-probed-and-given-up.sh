@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Test: a sheep that answers neither requests nor a probe is given up; requests go on when it does
 # Needs: module, faults
+# Load: low
 # Group: faults
 # Limit: 150
 . "$LIB"

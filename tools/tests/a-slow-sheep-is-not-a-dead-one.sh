@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Test: a sheep that needs longer than reply_timeout_ms for each reply keeps its connections
 # Needs: module, faults
+# Load: low
 # Group: faults
 # Limit: 90
 . "$LIB"

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Test: an object that a given-up gateway creates late does not lose what was written to it since
 # Needs: module, faults
+# Load: low
 # Group: gateways
 # Limit: 120
 # Gateways: 2

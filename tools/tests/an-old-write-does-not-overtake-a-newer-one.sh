@@ -3,6 +3,7 @@
 # Test: a write that a given-up gateway executes late does not undo a newer one: that waits for the fence
 # Set: smoke
 # Needs: module, faults
+# Load: low
 # Group: gateways
 # Limit: 120
 # Gateways: 2

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Test: requests that have waited for a gateway for long do not make the driver impatient with the one that comes back and is slow
 # Needs: module, faults
+# Load: low
 # Group: faults
 # Limit: 120
 . "$LIB"

@@ -3,6 +3,7 @@
 # Test: requests that the cluster cannot serve now are sent again, with pauses, until it can, or io_timeout_ms is over
 # Set: smoke
 # Needs: module, faults
+# Load: low
 # Group: gateways
 # Limit: 120
 # Gateways: 2

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Test: maps and is unmapped by force, again and again, under load, while the gateway goes and comes
 # Needs: module, faults
+# Load: low
 # Group: gateways
 # Limit: 240
 # Gateways: 2

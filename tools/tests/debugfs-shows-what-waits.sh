@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Test: debugfs shows every request that waits, what for and how long, and keeps the module
 # Needs: module, faults
+# Load: low
 # Group: faults
 # Limit: 90
 # shellcheck source=tools/tests/lib.sh

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Test: a mapping whose partition table cannot be read, because the cluster does not answer, is ended by force
 # Needs: module, faults
+# Load: low
 # Group: faults
 # Limit: 60
 . "$LIB"

@@ -3,7 +3,7 @@
 # Test: the journal of ext4 goes on, and no fsync takes long, while writers in full memory cgroups are killed all the time
 # Needs: module, faults
 # Memory: 1024
-# Limit: 150
+# Limit: 210
 # Sheep: --directory %d --no-sync
 . "$LIB"
 . "${LIB%lib.sh}pressure.bash"
@@ -101,8 +101,10 @@ looks() {
 	for ((group = 0; group < CGROUP_COUNT; group++)); do
 		keep $group
 	done
-	[ "$SECONDS" -ge "$end_s" ]
+	[ "$SECONDS" -ge "$end_s" ] && { [ "$SECONDS" -ge $((end_s + 60)) ] || proves_something; }
 }
+# A busy host takes longer for that.
+proves_something() { [ $(($(oom_kills) - kills)) -ge 10 ] && [ "$FSYNCS" -ge 5 ] && [ "$inside_count" -ge 1 ]; }
 began_commits=$committed
 if stalls $FSYNC_S $outside looks && [ "$WITHOUT_MS" -ge $((FSYNC_S * 1000)) ]; then
 	fail "no request has ended for $LONGEST_MS ms"

@@ -3,6 +3,7 @@
 # Test: when the gateway in use dies or stands still, requests go on through the next one, without an error
 # Set: smoke
 # Needs: module, faults
+# Load: low
 # Group: gateways
 # Limit: 180
 # Gateways: 3

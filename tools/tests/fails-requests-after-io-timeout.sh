@@ -3,6 +3,7 @@
 # Test: with io_timeout_ms requests fail after it with ETIMEDOUT, later ones at once, until a sheep is back
 # Set: smoke
 # Needs: module, faults
+# Load: low
 # Group: faults
 # Limit: 150
 # Sheep: --directory %d --no-sync

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Test: unmap by force ends a disk with a dirty, busy ext4 on it, whether the sheep answers or not
 # Needs: module, faults
+# Load: low
 # Group: faults
 # Limit: 180
 . "$LIB"

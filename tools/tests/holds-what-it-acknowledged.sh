@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Test: each block holds exactly what was acknowledged last, while gateways die, hang and come back
 # Needs: module, faults
+# Load: low
 # Group: gateways
 # Limit: 240
 # Gateways: 2

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Test: with a first gateway that is dead, stands still, or cuts replies off, a VDI is mapped through the second
 # Needs: module, faults
+# Load: low
 # Group: gateways
 # Limit: 90
 # Gateways: 2

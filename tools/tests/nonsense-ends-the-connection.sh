@@ -3,6 +3,7 @@
 # Test: replies with a wrong id, sent twice, too long or cut off end the connection, not the request
 # Set: smoke
 # Needs: module, faults
+# Load: low
 # Group: faults
 # Limit: 120
 . "$LIB"

@@ -31,7 +31,7 @@ of_jobs() { sed -n '/^{/,$p' "$2" | jq "[.jobs[] | .read, .write | $1"; }
 longest() { of_jobs '.clat_ns.max] | max / 1000000 | floor' "$1"; }
 requests() { of_jobs '.total_ios] | add' "$1"; }
 
-duration=$(seconds 20 600)
+duration=$(seconds 15 600)
 step "load for $duration s"
 verify() {
 	fio --name=verify --thread --direct=1 --verify=crc32c --verify_fatal=1 --rw=randrw --bs=4k \

@@ -3,6 +3,7 @@
 # Test: each result other than success gives the right error and one log line, and the disk goes on
 # Set: smoke
 # Needs: module, faults
+# Load: low
 # Group: faults
 # Limit: 90
 . "$LIB"

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # Test: an ext4 under load outlives a minute without its cluster; no error, nothing lost, nothing to repair
 # Needs: module, events
-# Group: survives
+# Group: faults
+# Load: low
 # Limit: 1000
 # Sheep: --directory %d --no-sync
 # Allow: INFO: task .* blocked for more than

@@ -3,6 +3,7 @@
 # Test: without a cluster an idle disk is unmapped at once, a busy one by force within seconds; then rmmod works
 # Set: smoke
 # Needs: module, events
+# Load: low
 # Group: faults
 # Limit: 120
 # Sheep: --directory %d --no-sync

@@ -3,6 +3,7 @@
 # Test: while the sheep is away requests wait, and when it is back they go on, without an error
 # Set: smoke
 # Needs: module, events
+# Load: low
 # Group: faults
 # Limit: 120
 # Sheep: --directory %d --no-sync

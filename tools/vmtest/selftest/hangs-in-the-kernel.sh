@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Test: a task that waits in the kernel for too long is a complaint, also if it goes on in the end
 # Limit: 90
+# Load: low
 # Expect: complaint
 set -euo pipefail
 

@@ -7,6 +7,7 @@
 # Cpus: 1
 # Disk: 64
 # Limit: 60
+# Load: low
 set -euo pipefail
 
 [ "$TEST" = passes ]

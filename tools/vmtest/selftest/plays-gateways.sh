@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Test: one gateway of the runner's sheep dies, stops and comes back, the other stays
 # Needs: faults
+# Load: low
 # Group: sheep
 # Gateways: 2
 # Limit: 60

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Test: the runner's sheep is reached from the machine, and is killed, stopped and started on demand
 # Needs: faults
+# Load: low
 # Group: sheep
 # Limit: 60
 set -euo pipefail

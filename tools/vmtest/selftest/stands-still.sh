@@ -6,6 +6,7 @@
 # Cpus: 1
 # Disk: 64
 # Limit: 10
+# Load: low
 # Expect: hang
 set -euo pipefail
 

@@ -46,8 +46,9 @@ struct RunArgs {
     select: SelectArgs,
     #[command(flatten)]
     machine: MachineArgs,
-    /// Machines that run at once; one, with the events of a cluster that all of them use
-    #[arg(short, long, default_value_t = 3)]
+    /// Machines that run at once, beside one more if there are several, whose tests mostly wait; one, with
+    /// the events of a cluster that all of them use
+    #[arg(short, long, default_value_t = 2)]
     jobs: usize,
     /// Tests that are skipped: lines `NAME REASON`. A name that no test has is an error
     #[arg(long, value_name = "FILE")]

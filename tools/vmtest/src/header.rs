@@ -89,6 +89,8 @@ pub struct Test {
     pub allow: Vec<Regex>,
     /// How it is to end.
     pub expect: Expect,
+    /// It waits more than it works.
+    pub waits: bool,
 }
 
 impl Test {
@@ -120,6 +122,7 @@ impl Test {
             gateways: 1,
             allow: Vec::new(),
             expect: Expect::Pass,
+            waits: false,
         };
         for (number, line) in text.lines().enumerate() {
             let Some(comment) = line.strip_prefix('#') else {
@@ -185,9 +188,16 @@ impl Test {
                     _ => bail!("expected `pass`, `fail`, `hang`, `complaint`, `dead` or `skip`"),
                 }
             }
+            "Load" => {
+                self.waits = match value {
+                    "low" => true,
+                    "full" => false,
+                    _ => bail!("expected `low` or `full`"),
+                }
+            }
             _ => bail!(
                 "unknown key; known are Test, Set, Memory, Cpus, Limit, Disk, Needs, Kernels, \
-                 Group, Sheep, Gateways, Allow, Expect"
+                 Group, Sheep, Gateways, Allow, Expect, Load"
             ),
         }
         Ok(())
@@ -232,7 +242,7 @@ mod tests {
             "#!/bin/bash\n# SPDX-License-Identifier: GPL-2.0\n# Test: holes read as zeroes\n\
              # Set: smoke\n# Memory: 192\n# Cpus: 1\n# Limit: 90\n# Needs: module, faults\n\
              # Kernels: all\n# Disk: 256\n# Group: basics\n# Sheep: --shuffle 2\n# Gateways: 2\n\
-             # Allow: blocked for more\n# Expect: hang\n\necho\n# Memory: 1\n",
+             # Allow: blocked for more\n# Expect: hang\n# Load: low\n\necho\n# Memory: 1\n",
         )
         .unwrap();
         assert_eq!(test.name, "reads-zeroes");
@@ -247,6 +257,7 @@ mod tests {
         assert_eq!(test.group.as_deref(), Some("basics"));
         assert!(test.allow[0].is_match("task dd:7 blocked for more than 30 seconds"));
         assert_eq!(test.expect, Expect::Hang);
+        assert!(test.waits);
     }
 
     #[test]
@@ -264,6 +275,7 @@ mod tests {
             "Limit: soon",
             "Set: quick",
             "Needs: luck",
+            "Load: some",
         ] {
             assert!(parse(&format!("# Test: x\n# {line}\n")).is_err(), "{line}");
         }

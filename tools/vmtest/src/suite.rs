@@ -69,6 +69,13 @@ struct Job<'a> {
     tests: Vec<&'a Test>,
 }
 
+impl Job<'_> {
+    /// Whether it mostly waits, so that it can run beside others.
+    fn waits(&self) -> bool {
+        self.tests.iter().all(|test| test.waits)
+    }
+}
+
 impl Settings {
     /// A limit as it holds in this run.
     pub fn limit(&self, limit: Duration) -> Duration {
@@ -161,7 +168,8 @@ impl Settings {
     }
 }
 
-/// Runs tests on their kernels, `jobs` machines at once.
+/// Runs tests on their kernels, `jobs` machines at once, and if there are several, beside them one
+/// whose tests mostly wait.
 pub fn run(
     settings: &Settings,
     targets: &[Target],
@@ -169,21 +177,35 @@ pub fn run(
     jobs: usize,
     collector: &Collector,
 ) {
-    let queue = Mutex::new(plan(targets, tests));
+    let queue = &Mutex::new(plan(targets, tests));
     thread::scope(|scope| {
         for _ in 0..jobs {
-            scope.spawn(|| loop {
-                let job = queue
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .pop_front();
-                match job {
-                    Some(job) => run_job(settings, &job, collector),
-                    None => break,
+            scope.spawn(move || {
+                while let Some(job) = next_job(queue, false) {
+                    run_job(settings, &job, collector);
+                }
+            });
+        }
+        if jobs > 1 {
+            scope.spawn(move || {
+                while let Some(job) = next_job(queue, true) {
+                    run_job(settings, &job, collector);
                 }
             });
         }
     });
+}
+
+/// The longest job, of those that wait or of those that work; who works takes what waits when there is
+/// nothing else.
+fn next_job<'a>(queue: &Mutex<VecDeque<Job<'a>>>, waits: bool) -> Option<Job<'a>> {
+    let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+    let place = queue.iter().position(|job| job.waits() == waits);
+    match place {
+        Some(place) => queue.remove(place),
+        None if waits => None,
+        None => queue.pop_front(),
+    }
 }
 
 /// Jobs, those that may take longest first, so that the last machines end together.
@@ -275,7 +297,12 @@ fn run_one<'a>(
 ) -> Result<Verdict> {
     if session.is_none() {
         let start = Instant::now();
-        *session = Some(settings.boot(target, test, logs, false)?);
+        let booted = settings.boot(target, test, logs, false).or_else(|error| {
+            // Emulated CPUs do not always come up; no test has begun.
+            println!("{}: booting once more: {error:#}", test.name);
+            settings.boot(target, test, logs, false)
+        });
+        *session = Some(booted?);
         outcome.boot = Some(start.elapsed());
     }
     let session = session.as_mut().context("no machine")?;
@@ -301,6 +328,38 @@ fn run_one<'a>(
 mod tests {
     use super::*;
 
+    /// A kernel that is not there.
+    fn nowhere() -> Target {
+        Target {
+            kernel: Kernel {
+                release: "1.2".into(),
+                image: "/no/kernel".into(),
+                initramfs: "/no/initramfs".into(),
+                modules: "/no/modules".into(),
+            },
+            host: HostDir::empty().unwrap(),
+            has_module: false,
+        }
+    }
+
+    #[test]
+    fn who_waits_runs_beside_the_others_and_nothing_is_left() {
+        let test = |text: &str| Test::parse(Path::new("t.sh"), text).unwrap();
+        let tests = [
+            test("# Test: a\n# Limit: 10\n"),
+            test("# Test: b\n# Limit: 20\n# Load: low\n"),
+            test("# Test: c\n# Limit: 30\n# Load: low\n"),
+        ];
+        let targets = [nowhere()];
+        let queue = Mutex::new(plan(&targets, &tests));
+        let next = |waits| next_job(&queue, waits).map(|job| job.tests[0].about.clone());
+        assert_eq!(next(true).as_deref(), Some("c"));
+        assert_eq!(next(false).as_deref(), Some("a"));
+        assert_eq!(next(false).as_deref(), Some("b"));
+        assert_eq!(next(true), None);
+        assert_eq!(next(false), None);
+    }
+
     #[test]
     fn a_test_without_a_machine_is_not_one_that_failed_as_it_was_to() {
         let directory = tempfile::tempdir().unwrap();
@@ -318,16 +377,7 @@ mod tests {
             events: Events::default(),
             logs: in_the_way,
         };
-        let targets = [Target {
-            kernel: Kernel {
-                release: "1.2".into(),
-                image: "/no/kernel".into(),
-                initramfs: "/no/initramfs".into(),
-                modules: "/no/modules".into(),
-            },
-            host: HostDir::empty().unwrap(),
-            has_module: false,
-        }];
+        let targets = [nowhere()];
         for end in ["fail", "dead", "hang"] {
             let text = format!("# Test: it ends so\n# Expect: {end}\n");
             let test = Test::parse(Path::new("ends.sh"), &text).unwrap();
