@@ -4,9 +4,10 @@
 # What the build scripts share: messages, where the cache is, how an entry gets into it, how a
 # command gets into a root.
 #
-# The cache holds entries, among them `root-<suite>-<key>`, `kernel-<release>-<key>` and `compiled-<key>`. The key is a hash of
-# everything the entry is made from, so an entry never changes. It is made in `tmp/` and renamed,
-# under a lock of its own: two runs never make the same one, and a run that dies leaves none.
+# The cache holds entries, among them `root-<suite>-<key>`, `kernel-<release>-<key>` and
+# `compiled-<key>`. The key is a hash of everything the entry is made from, so an entry never changes. It
+# is made in `tmp/` and renamed, under a lock of its own: two runs never make the same one, and a run that
+# dies leaves none.
 # A run holds a shared lock on the entries it uses; pruning skips those.
 
 say() { printf 'build: %s\n' "$*" >&2; }

@@ -189,9 +189,13 @@ get() {
 	value=$(<"$MAPPINGS/$1/$2") && echo "$value"
 }
 
-# put MAPPING ATTRIBUTE VALUE: writes an attribute. In a subshell, to which no signal of a child can come
-# while it waits.
-put() ( printf '%s\n' "$3" >"$MAPPINGS/$1/$2" )
+# put MAPPING ATTRIBUTE VALUE: writes an attribute, and fails if that takes too long. If it does not end, the
+# runner says why. In a subshell, to which no signal of a child can come while it waits.
+put() (
+	started=$SECONDS
+	printf '%s\n' "$3" >"$MAPPINGS/$1/$2" || exit
+	[ $((SECONDS - started)) -le $ACTION_LIMIT ] || fail "writing $3 to $2 took $((SECONDS - started)) s"
+)
 
 # refused MESSAGE COMMAND...: the command fails, and says MESSAGE (the errno's text).
 refused() {
@@ -213,13 +217,17 @@ mark() {
 # follow_log: from now on keeps lines about sheep in a file, for tests during which the kernel says more
 # than it keeps: 128 KiB, or twenty reports of the OOM killer.
 follow_log() {
+	local ready="vmtest: follow $BASHPID $RANDOM$RANDOM"
 	FOLLOWED=/tmp/kernel-log
 	: >$FOLLOWED
+	echo "$ready" >/dev/kmsg
 	# Who reads /dev/kmsg and falls behind gets an error, and awk ends; kernel_log sees that. Hence the
 	# priority: an emulated machine has little time for it.
 	nice -n -20 awk '/sheep|tokio|blocked for more than|vmtest: / && sub(/^[^;]*;/, "") { print; fflush() }' \
 		/dev/kmsg >>$FOLLOWED 2>/dev/null &
 	disown
+	# It begins with the oldest line that the kernel keeps; the next one may take that away.
+	within $ACTION_LIMIT grep -qxF "$ready" $FOLLOWED
 }
 
 # kernel_log: what there is of it up to now.
@@ -409,9 +417,8 @@ is_state() {
 sectors_written() {
 	local disk fields
 	read -r disk <"$MAPPINGS/$1/device" || true
-	if [ -n "$disk" ]; then
-		read -ra fields <"/sys/block/$disk/stat"
-	fi
+	# It may go meanwhile.
+	[ -z "$disk" ] || { read -ra fields <"/sys/block/$disk/stat"; } 2>/dev/null || true
 	echo "${fields[6]:-0}"
 }
 

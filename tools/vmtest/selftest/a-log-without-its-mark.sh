@@ -33,4 +33,4 @@ refused 'since the mark is lost' as_test 'mark; dmesg -C; logged anything'
 as_test "follow_log; says_much; same 1 \"\$(log_count ' error, dev sheep')\" errors"
 refused 'failed requests' as_test 'follow_log; says_much; no_request_failed'
 # Whoever follows may fall behind, or be killed.
-refused 'since the mark is lost' as_test 'ACTION_LIMIT=2; follow_log; mark; kill $!; no_request_failed'
+refused 'since the mark is lost' as_test 'follow_log; ACTION_LIMIT=2; mark; kill $!; no_request_failed'

@@ -300,6 +300,10 @@ fn run_one<'a>(
         let booted = settings.boot(target, test, logs, false).or_else(|error| {
             // Emulated CPUs do not always come up; no test has begun.
             println!("{}: booting once more: {error:#}", test.name);
+            for log in ["console.log", "hang.txt"] {
+                // There may be none.
+                let _ = fs::rename(logs.join(log), logs.join(format!("first-{log}")));
+            }
             settings.boot(target, test, logs, false)
         });
         *session = Some(booted?);

@@ -174,7 +174,7 @@ impl Drop for Vm {
 }
 
 /// User and system time in a line of `/proc/<pid>/stat` (proc_pid_stat(5)), which count in hundredths
-/// of a second on every architecture.
+/// of a second (USER_HZ of x86).
 fn cpu_time(stat: &str) -> Option<Duration> {
     // The name, in parentheses, may hold anything; the third field follows it.
     let (_, rest) = stat.rsplit_once(") ")?;
