@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Test: twice the memory of the machine is used with swap on the disk, and read back as written
 # Needs: module, sheep
-# Memory: 144
+# Memory: 128
 # Limit: 240
 #
 # The sheep is on another host. Swap on a volume that a sheep of this host serves is not promised.
