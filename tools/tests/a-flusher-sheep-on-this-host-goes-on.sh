@@ -6,7 +6,7 @@
 # Disk: 3072
 # Limit: 240
 #
-# To take a protection away: --append 'sheepdog_flusher=no', 'sheepdog_flusher=unlocked' (memory not locked),
+# To take a protection away: --append 'sheepdog_flusher=no' (or unlocked, or locked, see pressure.bash),
 # 'sheepdog_unprotected=N' (the module's parameter).
 . "$LIB"
 . "${LIB%lib.sh}pressure.bash"
@@ -40,11 +40,7 @@ mkfs.ext4 -q /dev/vdd
 mkdir /store
 mount /dev/vdd /store
 sheep=(--threads "$(parameter threads 1)")
-# By sheepctl guard, as an administrator does it.
-case $(parameter flusher yes) in
-yes) SHEEP_WITH=(sheepctl guard --) ;;
-unlocked) SHEEP_WITH=(sheepctl guard --no-lock --) ;;
-esac
+guarded_as_asked
 [ "$(parameter store buffered)" = durable ] || sheep+=(--no-sync)
 step "a sheep in this machine: ${SHEEP_WITH[*]} ${sheep[*]}"
 if [ "$(parameter heap '')" = kept ]; then

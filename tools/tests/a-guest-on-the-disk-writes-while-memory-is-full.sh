@@ -6,7 +6,7 @@
 # Disk: 1024
 # Limit: 300
 #
-# To take a protection away: --append 'sheepdog_flusher=no', 'sheepdog_flusher=unlocked' (memory not locked),
+# To take a protection away: --append 'sheepdog_flusher=no' (or unlocked, or locked, see pressure.bash),
 # 'sheepdog_unprotected=N' (the module's parameter).
 . "$LIB"
 . "${LIB%lib.sh}pressure.bash"
@@ -38,11 +38,7 @@ mkfs.ext4 -q /dev/vdd
 mkdir /store
 mount /dev/vdd /store
 sheep=(--no-sync)
-# By sheepctl guard, as an administrator does it.
-case $(parameter flusher yes) in
-yes) SHEEP_WITH=(sheepctl guard --) ;;
-unlocked) SHEEP_WITH=(sheepctl guard --no-lock --) ;;
-esac
+guarded_as_asked
 step "a sheep in this machine: ${SHEEP_WITH[*]} ${sheep[*]}"
 local_sheep /store/sheep --threads 2 "${sheep[@]}"
 VDI=local
@@ -52,12 +48,13 @@ dd if=/host/guest-writer.img of="$DEV" bs=1M count=1 oflag=direct status=none
 (little $((MIB * 2048)) && little "$ROUNDS") |
 	dd of="$DEV" bs=1 seek=$NUMBERS_AT conv=notrunc,fsync status=none
 
-# Dirty pages may fill what is there.
-echo 10 >/proc/sys/vm/dirty_background_ratio
+# Dirty pages are to fill what is there before anybody writes them back: the guest is slower than the disk.
+echo 70 >/proc/sys/vm/dirty_background_ratio
 echo 80 >/proc/sys/vm/dirty_ratio
+echo 60000 >/proc/sys/vm/dirty_expire_centisecs
 step "$(mib MemAvailable) MiB available"
 # unsafe: the BIOS negotiates no flush, so that QEMU would flush after each write. All is synced below.
-hog "$(parameter hog 60)" --vm-keep --vm-hang 1
+hog "$(parameter hog 90)" --vm-keep --vm-hang 1
 step boot
 qemu-system-x86_64 -accel tcg,tb-size=16 -m 64 -nodefaults -display none -serial stdio -no-reboot \
 	-object iothread,id=disk -drive file="$DEV",format=raw,if=none,id=disk,cache=unsafe \
@@ -80,6 +77,7 @@ wait $guest || { cat /tmp/said; fail 'the guest'; }
 step "the guest says: $(tr -d '\r' </tmp/serial)"
 same written "$(tr -d '\r\n' </tmp/serial)" 'what the guest says'
 step "longest wait $LONGEST_MS ms, $dirty MiB dirty at most, $(mib MemAvailable) MiB available, $(oom_kills) OOM kills, $(sheep_ooms) by the sheep"
+[ $dirty -ge 16 ] || fail 'memory was not full of dirty pages: that proves nothing'
 sync
 end_all
 blockdev --flushbufs "$DEV"

@@ -10,6 +10,7 @@
 
 # The kernel is to kill, not to print for how many it thought of it: the console is slow.
 echo 0 >/proc/sys/vm/oom_dump_tasks
+echo 5 >/proc/sys/kernel/printk
 # No fsync may take longer, inside a full cgroup or outside, and no request.
 FSYNC_S=25
 CGROUP_COUNT=$(seconds 3 10)
@@ -72,8 +73,12 @@ mount -o commit=1 "$DEV" /mnt
 content() { yes "kept" | head -c $((4 << 20)) || true; }
 content >/mnt/kept
 
+# Memory is to be short, not CPU time: who looks at them comes first. They begin together.
+! grep -qw cpu $CGROUPS/cgroup.controllers || echo +cpu >$CGROUPS/cgroup.subtree_control
 for ((group = 0; group < CGROUP_COUNT; group++)); do
 	cgroup "writers$group" "${GROUP_MIB}M"
+	[ ! -e "$CGROUPS/writers$group/cpu.weight" ] || echo 10 >"$CGROUPS/writers$group/cpu.weight"
+	echo 1 >"$CGROUPS/writers$group/cgroup.freeze"
 	keep $group
 done
 fsyncs outside &
@@ -81,6 +86,10 @@ outside=$!
 # Inside of the first group: not to be killed, but all its memory is charged there.
 (echo $BASHPID >"$CGROUPS/writers0/cgroup.procs" && fsyncs inside) &
 disown
+for ((group = 0; group < CGROUP_COUNT; group++)); do
+	echo 0 >"$CGROUPS/writers$group/cgroup.freeze"
+done
+step "$CGROUP_COUNT times $WRITERS writers"
 kills=$(oom_kills)
 committed=$(commits)
 end_s=$((SECONDS + $(seconds 20 "$(parameter seconds 600)")))

@@ -102,6 +102,18 @@ local_sheep() {
 	GATEWAYS=$(sed -n 's/^listening on //p' /tmp/local-sheep)
 }
 
+# guarded_as_asked: sets SHEEP_WITH to how a sheep of this machine is protected: by sheepctl guard, as an
+# administrator does it, or as sheepdog_flusher=... on the kernel's command line says.
+guarded_as_asked() {
+	case $(parameter flusher yes) in
+	yes) SHEEP_WITH=(sheepctl guard --) ;;
+	unlocked) SHEEP_WITH=(sheepctl guard --no-lock --) ;;
+	locked) SHEEP_WITH=(env SHEEPCTL_GUARD=test LD_PRELOAD=/host/bin/libsheepdog_memlock.so) ;;
+	no) SHEEP_WITH=() ;;
+	*) fail "sheepdog_flusher is yes, no, locked (and no I/O flusher) or unlocked (an I/O flusher)" ;;
+	esac
+}
+
 # mib KEY: a line of /proc/meminfo in MiB.
 mib() { awk -v key="$1:" '$1 == key { print int($2 / 1024) }' /proc/meminfo; }
 

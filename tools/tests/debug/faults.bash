@@ -11,6 +11,10 @@ INJECTORS=(failslab fail_page_alloc)
 KMEMLEAK=$FAULTS/kmemleak
 [ -d $FAULTS/failslab ] && [ -e $KMEMLEAK ] || skip 'needs the debug kernel: make test-debug'
 
+# How often `fail_some` makes an injector fail at most, and which injectors it has set.
+FAIL_TIMES=1000000
+FAILING=()
+
 # Allocations that each injector has counted since the boot, see fail_at.
 declare -A COUNTED=([failslab]=0 [fail_page_alloc]=0)
 
@@ -69,9 +73,10 @@ fail_some() {
 		fault_set "$injector" verbose_ratelimit_interval_ms 1000
 		fault_set "$injector" verbose_ratelimit_burst 2
 		fault_set "$injector" interval 1
-		fault_set "$injector" times 1000000
+		fault_set "$injector" times "$FAIL_TIMES"
 		fault_set "$injector" probability "$percent"
 	done
+	FAILING+=("$@")
 }
 
 # fail_at INJECTOR NUMBER: one fails, the NUMBER-th from now. The injector fails each `interval`-th of all
@@ -89,13 +94,13 @@ fail_at() {
 fail_none() {
 	local injector left
 	FAILED=0
-	for injector in "${INJECTORS[@]}"; do
-		fault_set "$injector" probability 0
+	for injector in "${INJECTORS[@]}"; do fault_set "$injector" probability 0; done
+	for injector in "${FAILING[@]}"; do
 		read -r left <"$FAULTS/$injector/times"
-		[ "$left" -gt 1 ] || continue
-		FAILED=$((FAILED + 1000000 - left))
+		FAILED=$((FAILED + FAIL_TIMES - left))
 		fault_set "$injector" times 1
 	done
+	FAILING=()
 }
 
 # has_failed INJECTOR: the one of fail_at did.

@@ -100,7 +100,10 @@ done
 step "threads: $tried of about $number allocations made to fail, one at a time"
 clean
 
-step "${#SITES[@]} places made to fail for good, one at a time"
+# A send that finds no memory is tried again until there is some (for ever, where none is to be had), and the
+# read of the partition table waits for it.
+FAIL_TIMES=50
+step "${#SITES[@]} places made to fail $FAIL_TIMES times in a row, one at a time"
 for site in "${!SITES[@]}"; do
 	place=${SITES[$site]}
 	aim "$place" "$(printf '0x%x' $((place + 1)))"
