@@ -30,6 +30,7 @@ ACTION_LIMIT=60
 SLOWER=1
 read -r KERNEL_RELEASE </proc/sys/kernel/osrelease
 [[ $KERNEL_RELEASE != *-debug ]] || SLOWER=3
+[ $SLOWER -eq 1 ] || echo $((30 * SLOWER)) >/proc/sys/kernel/hung_task_timeout_secs
 # Limit for silence in tests that are not about it: an emulated machine on a busy host is slow.
 REPLY_TIMEOUT_MS=120000
 

@@ -73,8 +73,15 @@ see_ages() {
 	done
 }
 
+# show_stall: prints what the driver and TCP are waiting for.
+show_stall() {
+	head -n 40 /sys/kernel/debug/sheepdog/*/{in_flight,links} || true
+	grep -E '^(MemFree|MemAvailable|Dirty|Writeback):' /proc/meminfo
+	ss --tcp --info --memory --numeric || true
+}
+
 # stalls LIMIT PID [CONDITION]: waits until the child ends, or until requests on DEV stand still for so
-# many seconds, or until the condition holds. Sets LONGEST_MS, the longest time without one that
+# many seconds (more on a debug kernel), or until the condition holds. Sets LONGEST_MS, the longest time without one that
 # ended. True if they stand still, or with the condition. Meanwhile looks at ages, for `figures`.
 stalls() {
 	LONGEST_MS=0
@@ -83,7 +90,7 @@ stalls() {
 		without_io_ms
 		see_ages
 		[ "$WITHOUT_MS" -le "$LONGEST_MS" ] || LONGEST_MS=$WITHOUT_MS
-		[ "$WITHOUT_MS" -lt $(($1 * 1000)) ] || return 0
+		[ "$WITHOUT_MS" -lt $(($1 * SLOWER * 1000)) ] || { show_stall; return 0; }
 		[ $# -lt 3 ] || ! "${@:3}" || return 0
 		pause 0.5
 	done
