@@ -119,6 +119,8 @@ for said in "${!ERRORS[@]}"; do
 	step "refused ${ERRORS[$said]} times: $said"
 	case $said in
 	'Cannot allocate memory' | 'No buffer space available') ;;
+	# What the kernel says where it cannot make a thread.
+	'Resource temporarily unavailable') ;;
 	*) fail "an error that says nothing about memory: $said" ;;
 	esac
 done

@@ -76,7 +76,8 @@ impl Thread {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; `EINTR` if the caller was killed meanwhile.
+    /// `ENOMEM`; `EAGAIN` if there are too many threads, and sometimes for want of memory; `EINTR` if
+    /// the caller was killed meanwhile.
     pub(crate) fn spawn<F: FnOnce() + Send + 'static>(name: &CStr, body: F) -> Result<Self> {
         let body: *mut c_void = KBox::into_raw(KBox::new(body, GFP_KERNEL)?).cast();
         // SAFETY: `run::<F>` accepts exactly this pointer; the name is copied.
@@ -86,6 +87,12 @@ impl Thread {
             Err(error) => {
                 // SAFETY: No thread was made, so the box is still ours.
                 unsafe { free::<F>(body) };
+                pr_err!(
+                    "no thread {}: {:?}; too little memory, or too many threads (kernel.threads-max, \
+                     kernel.pid_max)\n",
+                    name,
+                    error
+                );
                 return Err(error);
             }
         };

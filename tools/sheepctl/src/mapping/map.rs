@@ -211,6 +211,8 @@ fn explain(error: &io::Error, request: &MapRequest) -> Failure {
             .advise("`sheepctl vdi info` shows what it is"),
         Errno::NOMEM => cannot("the kernel has not enough memory")
             .advise("each mapping needs 4 bytes per object, and buffers: use fewer or larger objects, or a lower --queue-depth"),
+        Errno::AGAIN => cannot("the kernel cannot start another thread")
+            .advise("there are too many threads, or too little memory: `sysctl kernel.threads-max kernel.pid_max`, `free`"),
         Errno::INTR => cannot("interrupted"),
         _ => cannot(&errno_text(errno)),
     }
@@ -283,6 +285,8 @@ mod tests {
             ),
             (Errno::PROTO, "makes no sense"),
             (Errno::OPNOTSUPP, "does not handle"),
+            (Errno::NOMEM, "not enough memory"),
+            (Errno::AGAIN, "another thread"),
             (Errno::INTR, "interrupted"),
         ] {
             let driver = ModelDriver {
