@@ -16,7 +16,7 @@ STALL_S=25
 # MiB that a hog touches every second (an emulated machine is to be short of memory, not of CPUs), and what
 # is written at once.
 HOG=$(parameter hog 80)
-SIZE=$(parameter size "$(seconds 64 1024)")
+SIZE=$(parameter size "$(seconds 48 1024)")
 
 content() { yes "round $1" | head -c $((SIZE << 20)) || true; }
 

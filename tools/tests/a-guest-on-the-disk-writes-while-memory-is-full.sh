@@ -14,7 +14,7 @@
 # No request may wait longer.
 STALL_S=25
 # See tools/guest-image: what the guest writes, from the second MiB on.
-MIB=$(parameter size "$(seconds 64 256)")
+MIB=$(parameter size "$(seconds 48 256)")
 ROUNDS=$(seconds 1 "$(parameter rounds 8)")
 FIRST=2048
 NUMBERS_AT=432
