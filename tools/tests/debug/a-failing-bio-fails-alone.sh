@@ -10,16 +10,6 @@
 PART_S=$(seconds 10 120)
 INJECTOR=fail_make_request
 
-# bios_fail PERCENT: that part of them, on DEV; 0 ends it. Sets FAILED to how many did since the last call.
-bios_fail() {
-	local left
-	fault_set $INJECTOR probability 0
-	read -r left <"$FAULTS/$INJECTOR/times"
-	FAILED=$((1000000 - left))
-	fault_set $INJECTOR times 1000000
-	fault_set $INJECTOR probability "$1"
-}
-
 is_busy() { [ "$(writes)" -ge 20 ]; }
 nothing_waits() { [ "$(get m waiting)" = 0 ] && [ ! -s "$FAULTS/sheepdog/${DEV#/dev/}/in_flight" ]; }
 counted() { jq "$1" /tmp/writecheck.json; }
@@ -29,7 +19,6 @@ create "$VDI" 64M
 map m connections=2 connect_timeout_ms=2000 reply_timeout_ms=4000
 noise /tmp/noise 4096
 fault_set $INJECTOR space 0
-fault_set $INJECTOR interval 1
 fault_set $INJECTOR verbose 0
 fault_set $INJECTOR task-filter 0
 echo 1 >"/sys/block/${DEV#/dev/}/make-it-fail"
@@ -38,7 +27,7 @@ for percent in 5 50; do
 	check_writes --threads 4 --hot 2 --seconds "$PART_S" --settle 3 &
 	checking=$!
 	within 30 is_busy
-	bios_fail "$percent"
+	fail_some "$percent" $INJECTOR
 	pause 3
 	gateway 0 close
 	gateway 1 close
@@ -46,7 +35,7 @@ for percent in 5 50; do
 	gateway 0 serve
 	gateway 1 serve
 	sleep $((PART_S - 4))
-	bios_fail 0
+	fail_none
 	wait $checking
 	step "$percent in a hundred: $FAILED failed; $(jq -c '{writes, reads, write_errors, read_errors, longest_write_ms}' /tmp/writecheck.json)"
 	# A large I/O is several bios, and an I/O may have come too late to be one of writecheck's: never more errors

@@ -5,7 +5,7 @@
 # them (Documentation/fault-injection/fault-injection.rst in the kernel), and leaks.
 #
 # Two injectors, `failslab` (kmalloc and caches) and `fail_page_alloc`. An allocation is one of the
-# driver's if a function of the module is on the stack.
+# driver's if a function of the module is on the stack. A third, `fail_make_request`, is for bios.
 FAULTS=/sys/kernel/debug
 INJECTORS=(failslab fail_page_alloc)
 KMEMLEAK=$FAULTS/kmemleak
@@ -94,7 +94,7 @@ fail_at() {
 fail_none() {
 	local injector left
 	FAILED=0
-	for injector in "${INJECTORS[@]}"; do fault_set "$injector" probability 0; done
+	for injector in "${INJECTORS[@]}" "${FAILING[@]}"; do fault_set "$injector" probability 0; done
 	for injector in "${FAILING[@]}"; do
 		read -r left <"$FAULTS/$injector/times"
 		FAILED=$((FAILED + FAIL_TIMES - left))
