@@ -87,12 +87,14 @@ impl Thread {
             Err(error) => {
                 // SAFETY: No thread was made, so the box is still ours.
                 unsafe { free::<F>(body) };
-                pr_err!(
-                    "no thread {}: {:?}; too little memory, or too many threads (kernel.threads-max, \
-                     kernel.pid_max)\n",
-                    name,
-                    error
-                );
+                if error != EINTR {
+                    pr_err!(
+                        "no thread {}: {:?}; too little memory, or too many threads \
+                         (kernel.threads-max, kernel.pid_max)\n",
+                        name,
+                        error
+                    );
+                }
                 return Err(error);
             }
         };
