@@ -46,7 +46,7 @@ step "a sheep in this machine: ${SHEEP_WITH[*]} ${sheep[*]}"
 if [ "$(parameter heap '')" = kept ]; then
 	export MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=1000000000 MALLOC_ARENA_MAX=1
 fi
-local_sheep /store/sheep "${sheep[@]}"
+local_sheep --directory /store/sheep "${sheep[@]}"
 
 worst=0 rounds=0
 for fs in $(parameter fs 'ext4+xfs' | tr + ' '); do

@@ -40,7 +40,7 @@ mount /dev/vdd /store
 sheep=(--no-sync)
 guarded_as_asked
 step "a sheep in this machine: ${SHEEP_WITH[*]} ${sheep[*]}"
-local_sheep /store/sheep --threads 2 "${sheep[@]}"
+local_sheep --directory /store/sheep --threads 2 "${sheep[@]}"
 VDI=local
 ctl vdi create "$VDI" $((MIB + 2))M >/dev/null
 map m connections=2

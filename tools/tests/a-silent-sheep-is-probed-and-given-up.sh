@@ -20,12 +20,12 @@ mark
 write_4k 65536 &
 writer=$!
 # Within twice the limit, and the probe.
-given_up() { has_lines "sheepa: $GATEWAYS: nothing received for [0-9]+ ms, and no reply to a probe: ETIMEDOUT; connection given up" 1; }
+given_up() { has_lines "sheepa: $GATEWAYS: nothing received for [0-9]+ ms, and no reply to a probe: $ETIMEDOUT; connection given up" 1; }
 within 20 given_up
 lasted 1900 12000 "$started" 'giving the connection up'
 within 5 waits m
 same reconnecting "$(get m state)" state
-failed_attempt() { [ "$(log_count "sheepa: $GATEWAYS: attempt [0-9]+ failed: ETIMEDOUT")" -ge 1 ]; }
+failed_attempt() { [ "$(log_count "sheepa: $GATEWAYS: attempt [0-9]+ failed: $ETIMEDOUT")" -ge 1 ]; }
 within 10 failed_attempt
 host sheep cont
 within 20 is_state m live
@@ -46,5 +46,5 @@ step a sheep that stands still cannot be mapped from
 host sheep stop
 mapping m connect_timeout_ms=2000
 refused_put 'Connection timed out' m map 1
-logged 'sheepa: [0-9.:]+: ETIMEDOUT'
+logged "sheepa: [0-9.:]+: $ETIMEDOUT"
 host sheep cont

@@ -31,6 +31,9 @@ SLOWER=1
 read -r KERNEL_RELEASE </proc/sys/kernel/osrelease
 [[ $KERNEL_RELEASE != *-debug ]] || SLOWER=3
 [ $SLOWER -eq 1 ] || echo $((30 * SLOWER)) >/proc/sys/kernel/hung_task_timeout_secs
+# How log lines of the driver name errors. The debug kernel has no names for them (CONFIG_SYMBOLIC_ERRNAME).
+# shellcheck disable=SC2034 # for the tests
+EPIPE='(EPIPE|error -32)' ECONNRESET='(ECONNRESET|error -104)' ETIMEDOUT='(ETIMEDOUT|error -110)' ECONNREFUSED='(ECONNREFUSED|error -111)'
 # Limit for silence in tests that are not about it: an emulated machine on a busy host is slow.
 REPLY_TIMEOUT_MS=120000
 

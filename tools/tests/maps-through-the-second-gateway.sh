@@ -23,11 +23,11 @@ load
 create "$VDI" 8M
 noise /tmp/noise 4096
 gateway 0 close
-second dead ECONNREFUSED
+second dead "$ECONNREFUSED"
 unmap m
 
 gateway 0 stop
-second 'standing still' ETIMEDOUT
+second 'standing still' "$ETIMEDOUT"
 step 'the second goes while the first still stands still; then the first comes back'
 gateway 1 close
 within 10 is_state m reconnecting

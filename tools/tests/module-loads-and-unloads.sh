@@ -5,9 +5,7 @@
 # Kernels: all
 # Group: control
 # Needs: module
-set -euo pipefail
-
-kept() { awk '/^(Slab|Percpu|VmallocUsed):/ { sum += $2 } END { print sum }' /proc/meminfo; }
+. "$LIB"
 
 modprobe configfs
 insmod "$MODULE"
@@ -17,7 +15,5 @@ for _ in {1..10}; do
 	insmod "$MODULE"
 	rmmod sheepdog
 done
-after=$(kept)
-echo "$((after - before)) KiB more than after the first time"
-# One load left behind ten times would be more than this.
-[ $((after - before)) -lt 2048 ]
+# One load left behind ten times would be more than the limit.
+kept_little "$before" "$(kept)" 'ten more times'

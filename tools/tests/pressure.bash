@@ -77,7 +77,11 @@ see_ages() {
 show_stall() {
 	head -n 40 /sys/kernel/debug/sheepdog/*/{in_flight,links} || true
 	grep -E '^(MemFree|MemAvailable|Dirty|Writeback):' /proc/meminfo
-	ss --tcp --info --memory --numeric || true
+	# It waits for each socket whose owner waits with the socket locked.
+	ss --tcp --info --memory --numeric >/tmp/sockets 2>&1 &
+	disown
+	pause 2
+	cat /tmp/sockets
 }
 
 # stalls LIMIT PID [CONDITION]: waits until the child ends, or until requests on DEV stand still for so
@@ -97,16 +101,41 @@ stalls() {
 	return 1
 }
 
-# local_sheep DIRECTORY [OPTIONS...]: a sheep in this machine, started with the command SHEEP_WITH if there
-# is one; sets LOCAL_SHEEP (its process) and GATEWAYS.
+# local_sheep OPTIONS...: a sheep in this machine, started with the command SHEEP_WITH if there
+# is one, in the cgroup SHEEP_GROUP if that is set; sets LOCAL_SHEEP (its process) and GATEWAYS.
 SHEEP_WITH=()
+SHEEP_GROUP=
 local_sheep() {
-	"${SHEEP_WITH[@]}" devsheep --listen 127.0.0.1:0 --directory "$@" >/tmp/local-sheep &
+	(
+		[ -z "$SHEEP_GROUP" ] || echo $BASHPID >"$CGROUPS/$SHEEP_GROUP/cgroup.procs"
+		exec "${SHEEP_WITH[@]}" devsheep --listen 127.0.0.1:0 "$@"
+	) >/tmp/local-sheep &
 	# shellcheck disable=SC2034 # for the tests
 	LOCAL_SHEEP=$!
 	within 30 grep -q '^listening on ' /tmp/local-sheep
 	# shellcheck disable=SC2034 # for lib.sh
 	GATEWAYS=$(sed -n 's/^listening on //p' /tmp/local-sheep)
+}
+
+# local_fault COMMAND SPEC: a command of the control channel of a sheep that was started with --control
+# 127.0.0.1:0, as `fault` is of the one on the other host.
+local_fault() {
+	local control answer fd
+	control=$(sed -n 's/^control on //p' /tmp/local-sheep)
+	exec {fd}<>"/dev/tcp/${control%:*}/${control##*:}"
+	echo "{\"cmd\":\"$1\",\"spec\":\"$2\"}" >&"$fd"
+	read -r -t "$ACTION_LIMIT" -u "$fd" answer
+	exec {fd}>&-
+	[[ $answer == *'"ok":true'* ]] || fail "$1 $2: $answer"
+}
+
+# show_threads PID: where those threads of a process stand that wait inside the kernel for something that no
+# signal interrupts.
+show_threads() {
+	local task
+	for task in /proc/"$1"/task/*; do
+		! grep -q '^State:.*(disk sleep)' "$task/status" || { cat "$task/comm" "$task/stack"; }
+	done
 }
 
 # guarded_as_asked: sets SHEEP_WITH to how a sheep of this machine is protected: by sheepctl guard, as an

@@ -18,7 +18,7 @@ cannot() {
 
 load
 cannot 'No such file or directory' "VDI no-such-vdi: no such VDI; check the name" vdi=no-such-vdi
-cannot 'Connection refused' "sheepa: $CLOSED: ECONNREFUSED" "gateways=$CLOSED"
+cannot 'Connection refused' "sheepa: $CLOSED: $ECONNREFUSED" "gateways=$CLOSED"
 
 step a hyper volume
 create_odd "$VDI-hyper" $((64 << 20)) 1
@@ -27,14 +27,14 @@ cannot 'Operation not supported' "VDI $VDI-hyper: " "vdi=$VDI-hyper"
 step a host from which nothing comes back
 black_hole
 start=$SECONDS
-cannot 'Connection timed out' "sheepa: $BLACK_HOLE: ETIMEDOUT" "gateways=$BLACK_HOLE" connect_timeout_ms=2000
+cannot 'Connection timed out' "sheepa: $BLACK_HOLE: $ETIMEDOUT" "gateways=$BLACK_HOLE" connect_timeout_ms=2000
 [ $((SECONDS - start)) -le 12 ] || fail "took $((SECONDS - start)) s with a limit of 2 s"
 
 step a host that accepts and is silent
 socat TCP-LISTEN:7001,bind=127.0.0.1,reuseaddr,fork 'EXEC:sleep 600' &
 within 10 bash -c 'exec 3<>/dev/tcp/127.0.0.1/7001' 2>/dev/null
 start=$SECONDS
-cannot 'Connection timed out' 'sheepa: 127.0.0.1:7001: ETIMEDOUT' gateways=127.0.0.1:7001 connect_timeout_ms=2000
+cannot 'Connection timed out' "sheepa: 127.0.0.1:7001: $ETIMEDOUT" gateways=127.0.0.1:7001 connect_timeout_ms=2000
 [ $((SECONDS - start)) -le 12 ] || fail "took $((SECONDS - start)) s with a limit of 2 s"
 
 step a host that is no sheep, but sends back what it gets

@@ -73,7 +73,7 @@ undo_unreachable() { ip route del unreachable 10.0.2.2/32; }
 mark
 goes_on 'a hole in the network' hole
 # The probe that is not answered, or TCP, whose data are not acknowledged.
-[ "$(log_count "sheepa: $GATEWAYS: (nothing received for [0-9]+ ms, and no reply to a probe|connection lost): ETIMEDOUT; connection given up")" -ge 1 ] ||
+[ "$(log_count "sheepa: $GATEWAYS: (nothing received for [0-9]+ ms, and no reply to a probe|connection lost): $ETIMEDOUT; connection given up")" -ge 1 ] ||
 	fail "$(log_lines sheepa)"
 goes_on 'the interface is down' down
 goes_on 'no route' unreachable

@@ -28,9 +28,9 @@ same "$gateway" "$(get m gateway)" gateway
 sleep 4
 kill -0 $fio || fail 'the load did not wait'
 # Whoever notices first, the receiver or a sender.
-[ "$(log_count "sheepa: $gateway: (connection lost: .*|cannot send: (EPIPE|ECONNRESET)); connection given up")" -ge 1 ] || fail "$(log_lines sheepa)"
+[ "$(log_count "sheepa: $gateway: (connection lost: .*|cannot send: ($EPIPE|$ECONNRESET)); connection given up")" -ge 1 ] || fail "$(log_lines sheepa)"
 has_lines 'sheepa: connections lost; [0-9]+ requests wait' 1
-[ "$(log_count "sheepa: $gateway: attempt [0-9]+ failed: ECONNREFUSED; next in [1-4] s, [0-9]+ requests waiting")" -ge 2 ] ||
+[ "$(log_count "sheepa: $gateway: attempt [0-9]+ failed: $ECONNREFUSED; next in [1-4] s, [0-9]+ requests waiting")" -ge 2 ] ||
 	fail "attempts: $(log_lines sheepa)"
 step it comes back
 host sheep start

@@ -167,6 +167,11 @@ pub struct Args {
     #[arg(long, value_name = "RULE", value_parser = Rule::corrupt)]
     pub corrupt: Vec<Rule>,
 
+    /// Have the thread reclaim memory before it carries a request out, as if it had run out of
+    /// it: [TARGET=]CGROUP[:PROBABILITY[:COUNT]], CGROUP the directory of a memory cgroup
+    #[arg(long, value_name = "RULE", value_parser = Rule::reclaim)]
+    pub reclaim: Vec<Rule>,
+
     /// Hold replies back until there are N on a connection, then send them in random order
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub shuffle: usize,
@@ -192,6 +197,7 @@ impl Args {
             &self.drop_applied,
             &self.delay,
             &self.corrupt,
+            &self.reclaim,
         ];
         let mut rules: Vec<Rule> = lists.into_iter().flatten().cloned().collect();
         if let Some(after) = self.drop_after {

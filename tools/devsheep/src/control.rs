@@ -51,6 +51,7 @@ enum Command {
     DropApplied { spec: String },
     Delay { spec: String },
     Corrupt { spec: String },
+    Reclaim { spec: String },
     Shuffle { window: usize },
     Refuse { on: bool },
     Disconnect,
@@ -83,6 +84,7 @@ fn rule(command: &str, spec: &str) -> Result<Rule> {
         "drop_applied" => Rule::drop(spec, true),
         "delay" => Rule::delay(spec),
         "corrupt" => Rule::corrupt(spec),
+        "reclaim" => Rule::reclaim(spec),
         _ => bail!(
             "no rule comes from {command:?}; use the command that added it, as in `fail ANY=HALT`"
         ),
@@ -137,6 +139,7 @@ async fn run(sheep: &Arc<Sheep>, gateways: &[Arc<Gateway>], command: Command) ->
         Command::DropApplied { spec } => add(sheep, rule("drop_applied", &spec)?),
         Command::Delay { spec } => add(sheep, rule("delay", &spec)?),
         Command::Corrupt { spec } => add(sheep, rule("corrupt", &spec)?),
+        Command::Reclaim { spec } => add(sheep, rule("reclaim", &spec)?),
         Command::Shuffle { window } => {
             sheep.faults.shuffle(window);
             Ok(json!({}))

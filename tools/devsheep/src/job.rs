@@ -12,6 +12,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
+use crate::fault::reclaim;
 use crate::fault::Plan;
 use crate::fault::Reply;
 use crate::gateway::Gateway;
@@ -93,6 +94,9 @@ pub fn make_reply(
     plan: &Plan,
     rng: &mut SmallRng,
 ) -> Reply {
+    for cgroup in &plan.reclaims {
+        reclaim(cgroup);
+    }
     let mut bytes = Vec::new();
     match plan.fail {
         None => sheep.execute(header, payload, &mut bytes),

@@ -416,3 +416,21 @@ fn mistakes_on_the_command_line_are_named() {
         assert!(message.contains(expected), "{message}");
     }
 }
+
+#[test]
+fn memory_is_reclaimed_before_a_request_is_carried_out() {
+    let cgroup = tempfile::tempdir().unwrap();
+    let file = cgroup.path().join("memory.reclaim");
+    let read = || std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, "").unwrap();
+    let rule = format!("READ_OBJ={}:1:1", cgroup.path().display());
+    let process = Process::start(&["--reclaim", &rule]);
+    let mut client = process.client();
+    create_object(&mut client);
+    assert_eq!(read(), "");
+    assert_eq!(client.result(small_read(), &[]), SdResult::SUCCESS);
+    assert_eq!(read(), "1G");
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(client.result(small_read(), &[]), SdResult::SUCCESS);
+    assert!(!file.exists());
+}

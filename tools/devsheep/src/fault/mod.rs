@@ -6,14 +6,17 @@
 //! Chance comes from a generator that the caller seeds, so that a run can be repeated.
 
 mod corrupt;
+mod reclaim;
 mod rule;
 
 pub use corrupt::Corruption;
 pub use corrupt::Reply;
 pub use corrupt::Then;
+pub use reclaim::reclaim;
 pub use rule::Action;
 pub use rule::Rule;
 
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -71,6 +74,8 @@ pub struct Plan {
     pub delay: Duration,
     /// The reply is damaged, in this order.
     pub corruptions: Vec<Corruption>,
+    /// Memory is reclaimed from these cgroups before it is carried out.
+    pub reclaims: Vec<PathBuf>,
 }
 
 impl Plan {
@@ -218,18 +223,19 @@ impl Faults {
             if !rule.fires(header, index, rng) {
                 continue;
             }
-            match rule.rule.action {
-                Action::Fail { result, apply } => {
+            match &rule.rule.action {
+                &Action::Fail { result, apply } => {
                     plan.fail = plan.fail.or(Some(result));
                     plan.apply |= apply;
                 }
                 Action::Stall => plan.stall = true,
-                Action::Drop { apply } => plan.drop = Some(Drop { apply }),
-                Action::Delay { min_ms, max_ms } => {
+                &Action::Drop { apply } => plan.drop = Some(Drop { apply }),
+                &Action::Delay { min_ms, max_ms } => {
                     let ms = rng.random_range(min_ms..=max_ms.max(min_ms));
                     plan.delay += Duration::from_millis(ms);
                 }
                 Action::Corrupt { how } => plan.corruptions.push(how.choose(rng)),
+                Action::Reclaim { cgroup } => plan.reclaims.push(cgroup.clone()),
             }
         }
         plan.is_fault().then_some(plan)

@@ -4,6 +4,8 @@
 //! it: `TARGET=VALUE[:PROBABILITY[:COUNT]]`, where TARGET is an opcode's name or `ANY`, perhaps
 //! with `@data`, `@inode` or another kind of object.
 
+use std::path::PathBuf;
+
 use anyhow::bail;
 use anyhow::Context;
 use anyhow::Result;
@@ -14,10 +16,11 @@ use sheepdog_core::proto::Opcode;
 use sheepdog_core::proto::RequestHeader;
 use sheepdog_core::proto::SdResult;
 
+use super::reclaim::RECLAIM_FILE;
 use super::Corruption;
 
 /// What a rule does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Action {
     /// Answers with an error, after carrying the request out if `apply`.
@@ -48,6 +51,11 @@ pub enum Action {
     Corrupt {
         /// In which way.
         how: Corruption,
+    },
+    /// Carries the request out after its thread has reclaimed memory.
+    Reclaim {
+        /// The directory of the cgroup from which it takes all that it gets.
+        cgroup: PathBuf,
     },
 }
 
@@ -233,6 +241,14 @@ impl Rule {
         spec.rule(target, Action::Corrupt { how })
     }
 
+    /// `[TARGET=]CGROUP[:PROBABILITY[:COUNT]]`: reclaims memory first.
+    pub fn reclaim(text: &str) -> Result<Self> {
+        let spec = Spec::parse(text)?;
+        let (target, cgroup) = spec.split();
+        let cgroup = cgroup.into();
+        spec.rule(target, Action::Reclaim { cgroup })
+    }
+
     /// Whether the names in the rule exist.
     ///
     /// # Errors
@@ -256,6 +272,14 @@ impl Rule {
         }
         if !(0.0..=1.0).contains(&self.probability) {
             bail!("{} is no probability; use 0 to 1", self.probability);
+        }
+        if let Action::Reclaim { cgroup } = &self.action {
+            if !cgroup.join(RECLAIM_FILE).exists() {
+                bail!(
+                    "there is no {RECLAIM_FILE} in {cgroup:?}; use the directory of a memory \
+                     cgroup, as in /sys/fs/cgroup/files"
+                );
+            }
         }
         Ok(())
     }
@@ -303,6 +327,7 @@ mod tests {
         assert!(message(Rule::stall("READ_OBJ@dat")).contains("data"));
         assert!(message(Rule::delay("soon")).contains("milliseconds"));
         assert!(message(Rule::corrupt("ANY=badly")).contains("bit-flip"));
+        assert!(message(Rule::reclaim("WRITE_OBJ=/dev/null")).contains("cgroup"));
     }
 
     #[test]
