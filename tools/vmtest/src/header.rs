@@ -79,7 +79,9 @@ pub struct Test {
     pub kernels: Kernels,
     /// Size in MiB of an empty disk `/dev/vdd`; 0 for none.
     pub disk_mib: u32,
-    /// Tests with the same group, memory and CPUs may run in one boot, one after the other.
+    /// QEMU's name of a second network card; empty for none.
+    pub card: String,
+    /// Tests with the same group and equal machines may run in one boot, one after the other.
     pub group: Option<String>,
     /// Arguments for the development sheep; `%d` stands for a directory of its own.
     pub sheep: Vec<String>,
@@ -117,6 +119,7 @@ impl Test {
             needs: Vec::new(),
             kernels: Kernels::First,
             disk_mib: 0,
+            card: String::new(),
             group: None,
             sheep: Vec::new(),
             gateways: 1,
@@ -155,6 +158,12 @@ impl Test {
                 self.limit = Duration::from_secs(number(value, 1, 7200).context("seconds")?.into())
             }
             "Disk" => self.disk_mib = number(value, 1, 1 << 20).context("MiB")?,
+            "Card" => {
+                self.card = match value {
+                    "vmxnet3" => value.into(),
+                    _ => bail!("expected `vmxnet3`"),
+                }
+            }
             "Needs" => {
                 for word in value.split([',', ' ']).filter(|word| !word.is_empty()) {
                     match word {
@@ -196,8 +205,8 @@ impl Test {
                 }
             }
             _ => bail!(
-                "unknown key; known are Test, Set, Memory, Cpus, Limit, Disk, Needs, Kernels, \
-                 Group, Sheep, Gateways, Allow, Expect, Load"
+                "unknown key; known are Test, Set, Memory, Cpus, Limit, Disk, Card, Needs, \
+                 Kernels, Group, Sheep, Gateways, Allow, Expect, Load"
             ),
         }
         Ok(())
@@ -210,6 +219,7 @@ impl Test {
             && self.memory_mib == other.memory_mib
             && self.cpus == other.cpus
             && self.disk_mib == other.disk_mib
+            && self.card == other.card
     }
 }
 
@@ -241,7 +251,7 @@ mod tests {
         let test = parse(
             "#!/bin/bash\n# SPDX-License-Identifier: GPL-2.0\n# Test: holes read as zeroes\n\
              # Set: smoke\n# Memory: 192\n# Cpus: 1\n# Limit: 90\n# Needs: module, faults\n\
-             # Kernels: all\n# Disk: 256\n# Group: basics\n# Sheep: --shuffle 2\n# Gateways: 2\n\
+             # Kernels: all\n# Disk: 256\n# Card: vmxnet3\n# Group: basics\n# Sheep: --shuffle 2\n# Gateways: 2\n\
              # Allow: blocked for more\n# Expect: hang\n# Load: low\n\necho\n# Memory: 1\n",
         )
         .unwrap();
@@ -249,6 +259,7 @@ mod tests {
         assert_eq!(test.about, "holes read as zeroes");
         assert!(test.smoke);
         assert_eq!((test.memory_mib, test.cpus, test.disk_mib), (192, 1, 256));
+        assert_eq!(test.card, "vmxnet3");
         assert_eq!(test.limit, Duration::from_secs(90));
         assert_eq!(test.needs, [Need::Module, Need::Sheep, Need::Faults]);
         assert_eq!(test.kernels, Kernels::All);
@@ -276,6 +287,7 @@ mod tests {
             "Set: quick",
             "Needs: luck",
             "Load: some",
+            "Card: any",
         ] {
             assert!(parse(&format!("# Test: x\n# {line}\n")).is_err(), "{line}");
         }

@@ -52,6 +52,8 @@ pub struct Machine<'a> {
     pub cpus: u32,
     /// An empty disk, `/dev/vdd`.
     pub disk: Option<PathBuf>,
+    /// QEMU's name of a second network card; empty for none.
+    pub card: &'a str,
     /// More words for the kernel's command line.
     pub append: &'a str,
 }
@@ -114,6 +116,10 @@ impl Machine<'_> {
         }
         list.words("-netdev user,id=net,net=10.0.2.0/24,ipv6-net=fec0::/64");
         list.words("-device virtio-net-pci,netdev=net,rombar=0");
+        if !self.card.is_empty() {
+            list.words("-netdev user,id=card,net=10.0.3.0/24,ipv6=off");
+            list.pair("-device", format!("{},netdev=card,rombar=0", self.card));
+        }
         list.0
     }
 }
@@ -260,6 +266,7 @@ mod tests {
             memory_mib: 192,
             cpus: 4,
             disk: None,
+            card: "vmxnet3",
             append: "quiet",
         }
         .arguments()
@@ -281,6 +288,13 @@ mod tests {
         assert_eq!(tsc_khz("flags : fpu\nbogomips : 5192.27\n"), None);
         assert_eq!(tsc_khz("BogoMIPS : 50.00\n"), None);
         assert_eq!(clock(Accelerator::Tcg, None), "tsc=reliable");
+    }
+
+    #[test]
+    fn a_second_card_has_a_network_of_its_own() {
+        let both = arguments(Accelerator::Tcg);
+        assert!(both.contains(" -device virtio-net-pci,netdev=net,"));
+        assert!(both.contains(" -device vmxnet3,netdev=card,"));
     }
 
     #[test]

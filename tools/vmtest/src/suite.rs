@@ -125,6 +125,7 @@ impl Settings {
             memory_mib: test.memory_mib.saturating_mul(self.memory_scale),
             cpus: test.cpus,
             disk,
+            card: &test.card,
             append: &self.append,
         };
         Session::boot(
