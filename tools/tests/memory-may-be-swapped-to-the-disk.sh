@@ -11,7 +11,9 @@
 
 load
 create "$VDI" 512M
-map m connections=2
+# TCP may find no memory to send again what was lost: then the connection has to be replaced, before requests
+# stand still for too long.
+map m connections=2 reply_timeout_ms=10000
 mkswap "$DEV" >/dev/null
 swapon "$DEV"
 total=$(mib MemTotal)

@@ -333,7 +333,23 @@ fn resume(device: &Device, gateway: u32, attempt: u32, sockets: &mut KVec<Arc<So
     }
 }
 
-/// Finds out whether a silent gateway still answers, and gives it up if not.
+/// Gives up connections on which nothing arrives over there, while others can be made. A firewall has forgotten
+/// them, or TCP of this host finds no memory to send again what was lost: it wants some for that, in
+/// interrupts, and not from the reserve. A new connection has nothing to send again.
+fn replace_dead_connections(device: &Device) {
+    for link in &device.links {
+        let silent_ms = link.unacknowledged_ms().min(link.silent_ms());
+        if silent_ms >= device.tuning.reply_timeout_ms {
+            link.break_off(
+                Loss::Broken,
+                fmt!("nothing sent was acknowledged for {silent_ms} ms, though the gateway answers"),
+            );
+        }
+    }
+}
+
+/// Finds out whether a silent gateway still answers, and gives it up if not; else the connections that carry
+/// nothing any more.
 fn doubt(device: &Device, gateway: u32) {
     let address = device.peer.gateway(gateway);
     let asked = {
@@ -348,7 +364,8 @@ fn doubt(device: &Device, gateway: u32) {
     let (loss, trouble) = match asked {
         // That it cannot serve now is an answer, too.
         Ok(_) | Err(Trouble::Unfit(Unfit::Result(_))) => {
-            return device.at_desk(|room| room.desk.session_mut().alive());
+            device.at_desk(|room| room.desk.session_mut().alive());
+            return replace_dead_connections(device);
         }
         Err(trouble @ Trouble::Network(_)) => (Loss::Broken, trouble),
         Err(trouble @ Trouble::Unfit(_)) => (Loss::Lied, trouble),

@@ -308,6 +308,12 @@ impl<T: Handler> Link<T> {
         }
     }
 
+    /// For how long the peer's host has acknowledged nothing of what was sent, again and again; else 0.
+    pub(crate) fn unacknowledged_ms(&self) -> u32 {
+        let socket = self.line.lock().socket.clone();
+        socket.map_or(0, |socket| socket.unacknowledged_ms())
+    }
+
     /// Number of requests that wait for a reply.
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.count()

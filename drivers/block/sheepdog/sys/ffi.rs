@@ -77,6 +77,7 @@ extern "C" {
     pub(super) fn sheepdog_sock_is_local(sock: *mut bindings::socket) -> bool;
     pub(super) fn sheepdog_sock_leaves_host(sock: *mut bindings::socket) -> bool;
     pub(super) fn sheepdog_sock_has_unread(sock: *mut bindings::socket) -> bool;
+    pub(super) fn sheepdog_sock_unacknowledged_ms(sock: *mut bindings::socket) -> c_uint;
     pub(super) fn sheepdog_reserve_create() -> *mut bindings::socket;
     pub(super) fn sheepdog_reserve_release(sock: *mut bindings::socket);
     pub(super) fn sheepdog_protects(protection: c_uint) -> bool;

@@ -73,6 +73,7 @@ bool sheepdog_sock_is_drained(struct socket *sock);
 bool sheepdog_sock_is_local(struct socket *sock);
 bool sheepdog_sock_leaves_host(struct socket *sock);
 bool sheepdog_sock_has_unread(struct socket *sock);
+unsigned int sheepdog_sock_unacknowledged_ms(struct socket *sock);
 struct socket *sheepdog_reserve_create(void);
 void sheepdog_reserve_release(struct socket *sock);
 ssize_t sheepdog_sock_send(struct socket *sock, struct bio_vec *bvecs, unsigned int nr,

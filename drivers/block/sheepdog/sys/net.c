@@ -93,6 +93,24 @@ bool sheepdog_sock_has_unread(struct socket *sock)
 	return !skb_queue_empty_lockless(&sock->sk->sk_receive_queue);
 }
 
+/*
+ * For how many milliseconds nothing was acknowledged, although TCP tried more than once; 0 if there is nothing
+ * to acknowledge. A host whose process stands still goes on to acknowledge: what its window has room
+ * for, and probes of a full one, which begins the count of these anew.
+ */
+unsigned int sheepdog_sock_unacknowledged_ms(struct socket *sock)
+{
+	const struct inet_connection_sock *icsk = inet_csk(sock->sk);
+	const struct tcp_sock *tp = tcp_sk(sock->sk);
+
+	if (READ_ONCE(tp->write_seq) == READ_ONCE(tp->snd_una))
+		return 0;
+	/* What could not be sent even once is probed for, too. */
+	if (READ_ONCE(icsk->icsk_retransmits) < 2 && READ_ONCE(icsk->icsk_probes_out) < 2)
+		return 0;
+	return jiffies_to_msecs(tcp_jiffies32 - READ_ONCE(tp->rcv_tstamp));
+}
+
 static int sheepdog_dev_is_virtual(struct net_device *dev, struct netdev_nested_priv *unused)
 {
 	/* A bond, a VLAN, a bridge: what is below it is asked, all of it. */

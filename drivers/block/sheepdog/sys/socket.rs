@@ -146,6 +146,12 @@ impl Socket {
         unsafe { ffi::sheepdog_sock_has_unread(self.raw.as_ptr()) }
     }
 
+    /// For how long nothing that was sent was acknowledged, although TCP tried again; else 0.
+    pub(crate) fn unacknowledged_ms(&self) -> u32 {
+        // SAFETY: A live socket; an unlocked look at numbers.
+        unsafe { ffi::sheepdog_sock_unacknowledged_ms(self.raw.as_ptr()) }
+    }
+
     /// Sends what `chunk` describes from byte `skip` on; how many bytes went.
     pub(crate) fn send(&self, chunk: &mut Chunk, skip: usize, flags: SendFlags) -> Result<usize> {
         let len = chunk.len().checked_sub(skip).ok_or(EINVAL)?;
