@@ -342,7 +342,9 @@ fn replace_dead_connections(device: &Device) {
         if silent_ms >= device.tuning.reply_timeout_ms {
             link.break_off(
                 Loss::Broken,
-                fmt!("nothing sent was acknowledged for {silent_ms} ms, though the gateway answers"),
+                fmt!(
+                    "nothing sent was acknowledged for {silent_ms} ms, though the gateway answers"
+                ),
             );
         }
     }
