@@ -41,6 +41,9 @@ for number in 1 2 3; do
 	writer $number &
 done
 sleep 5
+# has_files COUNT: so many are safe. An emulated machine may be slow.
+has_files() { [ "$(cat /tmp/sums.* | wc -l)" -ge "$1" ]; }
+within 60 has_files 9
 step the cluster goes away
 host sheep kill
 within 60 is_state m reconnecting
@@ -56,6 +59,7 @@ host sheep start
 within 60 is_state m live
 lasted 0 60000 "$started" 'connecting again'
 sleep 5
+within 60 has_files 24
 touch /tmp/stop
 for job in $(jobs -p); do wait "$job" || fail 'a writer saw an error'; done
 step "files written: $(cat /tmp/count.*)"
