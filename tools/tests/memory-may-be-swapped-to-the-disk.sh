@@ -10,15 +10,15 @@
 . "${LIB%lib.sh}pressure.bash"
 
 load
-create "$VDI" 512M
+total=$(mib MemTotal)
+create "$VDI" $((total * 3 + 256))M
 # TCP may find no memory to send again what was lost: then the connection has to be replaced, before requests
 # stand still for too long.
 map m connections=2 reply_timeout_ms=10000
 mkswap "$DEV" >/dev/null
 swapon "$DEV"
-total=$(mib MemTotal)
 # Pages of a tmpfs go to swap as those of programs do.
-mount -t tmpfs -o size=400M tmpfs /mnt
+mount -t tmpfs -o size=$((total * 2 + 16))M tmpfs /mnt
 content() { yes "round $1" | head -c $((total << 21)) || true; }
 worst=0
 end_s=$((SECONDS + $(seconds 0 600)))
