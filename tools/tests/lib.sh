@@ -82,9 +82,9 @@ fail_everywhere() {
 # same WANTED GOT WHAT: compares two words.
 same() { [ "$1" = "$2" ] || fail "${3:-value}: expected \"$1\", found \"$2\""; }
 
-# within SECONDS COMMAND...: repeats a command until it succeeds.
+# within SECONDS COMMAND...: repeats a command until it succeeds (for longer on a debug kernel).
 within() {
-	local limit=$1 end
+	local limit=$(($1 * SLOWER)) end
 	end=$((SECONDS + limit))
 	shift
 	until "$@"; do
