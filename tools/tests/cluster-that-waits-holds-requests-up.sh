@@ -31,7 +31,7 @@ holds_up() {
 	lasted $(($2 * 1000)) $((($2 + 10) * 1000)) "$started" "$1: the write"
 	seen=$(($(served WRITE_OBJ) - before))
 	step "$1: the sheep saw $seen writes"
-	[ "$seen" -ge 2 ] && [ "$seen" -le "$3" ] || fail "$1: the sheep saw $seen writes"
+	[ "$seen" -ge 2 ] && [ "$seen" -le $(($3 * SLOWER)) ] || fail "$1: the sheep saw $seen writes"
 	[ "$(log_count "sheepa: [0-9.:]+: WRITE_OBJ [0-9a-f]{16}: result $1; the cluster is not able to serve this now")" -ge 1 ] ||
 		fail "$1: $(log_lines sheepa)"
 	same live "$(get m state)" state
