@@ -12,12 +12,10 @@
 . "$LIB"
 . "${LIB%lib.sh}pressure.bash"
 
-# Seconds without memory. Whoever wants some meanwhile and is not of the driver gets none: much longer, and the
+# Half of the seconds without memory. Whoever wants some meanwhile and is not of the driver gets none: much longer, and the
 # kernel kills one process after the other. Hence requests of four pages, for which direct I/O takes none.
-WINDOW_S=1.6
+HALF_S=0.8
 WRITTEN_MIB=192
-# Their pages stay, those of code and libraries too.
-LOCKED=(env SHEEPCTL_GUARD=test LD_PRELOAD=/host/bin/libsheepdog_memlock.so)
 
 # window DISK: prints the disk's reads and writes that had ended when the memory went, after half of the time, and
 # before it came back. Watermarks above all that there is leave nothing but the reserve. The directory and
@@ -33,7 +31,7 @@ look() {
 	reads+=("\${fields[0]}")
 	writes+=("\${fields[4]}")
 }
-pause() { read -rt "$(awk "BEGIN { print $WINDOW_S / 2 }")" -u "\$NOTHING"; }
+pause() { read -rt $HALF_S -u "\$NOTHING"; }
 look
 echo 4000000 >&"\$FREE"
 pause

@@ -138,13 +138,17 @@ show_threads() {
 	done
 }
 
+# What a command is started with for its pages to stay, those of code and libraries too, and no more: as an I/O flusher
+# sheepctl guard starts it.
+LOCKED=(env SHEEPCTL_GUARD=test LD_PRELOAD=/host/bin/libsheepdog_memlock.so)
+
 # guarded_as_asked: sets SHEEP_WITH to how a sheep of this machine is protected: by sheepctl guard, as an
 # administrator does it, or as sheepdog_flusher=... on the kernel's command line says.
 guarded_as_asked() {
 	case $(parameter flusher yes) in
 	yes) SHEEP_WITH=(sheepctl guard --) ;;
 	unlocked) SHEEP_WITH=(sheepctl guard --no-lock --) ;;
-	locked) SHEEP_WITH=(env SHEEPCTL_GUARD=test LD_PRELOAD=/host/bin/libsheepdog_memlock.so) ;;
+	locked) SHEEP_WITH=("${LOCKED[@]}") ;;
 	no) SHEEP_WITH=() ;;
 	*) fail "sheepdog_flusher is yes, no, locked (and no I/O flusher) or unlocked (an I/O flusher)" ;;
 	esac

@@ -305,6 +305,8 @@ mod tests {
         let c = parse("# Test: c\n").unwrap();
         assert!(a.shares_boot_with(&a));
         assert!(!a.shares_boot_with(&b));
+        let card = parse("# Test: a\n# Group: g\n# Card: vmxnet3\n").unwrap();
+        assert!(!a.shares_boot_with(&card));
         assert!(!c.shares_boot_with(&c));
     }
 }

@@ -333,25 +333,24 @@ fn resume(device: &Device, gateway: u32, attempt: u32, sockets: &mut KVec<Arc<So
     }
 }
 
-/// Gives up connections on which nothing arrives over there, while others can be made. A firewall has forgotten
-/// them, or TCP of this host finds no memory to send again what was lost: it wants some for that, in
-/// interrupts, and not from the reserve. A new connection has nothing to send again.
+/// Gives the connections up, all as ever, if one carries nothing while others can be made. A firewall has forgotten
+/// it, or TCP of this host finds no memory to send again what was lost: it wants some for that, in interrupts, and
+/// not from the reserve. A new connection has nothing to send again.
 fn replace_dead_connections(device: &Device) {
-    for link in &device.links {
-        let silent_ms = link.unacknowledged_ms().min(link.silent_ms());
-        if silent_ms >= device.tuning.reply_timeout_ms {
-            link.break_off(
-                Loss::Broken,
-                fmt!(
-                    "nothing sent was acknowledged for {silent_ms} ms, though the gateway answers"
-                ),
-            );
-        }
+    let limit_ms = device.tuning.reply_timeout_ms;
+    let dead = device.links.iter().find_map(|link| {
+        let dead_ms = probe::dead_for(link.silent_ms(), link.unacknowledged_ms(), limit_ms)?;
+        Some((link, dead_ms))
+    });
+    if let Some((link, dead_ms)) = dead {
+        link.break_off(
+            Loss::Broken,
+            fmt!("nothing sent was acknowledged for {dead_ms} ms, though the gateway answers"),
+        );
     }
 }
 
-/// Finds out whether a silent gateway still answers, and gives it up if not; else the connections that carry
-/// nothing any more.
+/// Finds out whether a silent gateway still answers, and gives it up if not.
 fn doubt(device: &Device, gateway: u32) {
     let address = device.peer.gateway(gateway);
     let asked = {

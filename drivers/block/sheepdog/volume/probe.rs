@@ -121,6 +121,14 @@ pub fn found(known: &Identity, answer: &[u8; ANSWER_LEN]) -> Result<Found, Unfit
     })
 }
 
+/// Whether a connection is to be replaced though its gateway answers the probe, and for how long it has carried
+/// nothing: nothing has arrived on it for `silent_ms`, and the gateway's host has acknowledged nothing of what
+/// was sent for `unacknowledged_ms`. A slow sheep leaves the latter at 0, since its host acknowledges.
+pub fn dead_for(silent_ms: u32, unacknowledged_ms: u32, limit_ms: u32) -> Option<u32> {
+    let dead_ms = silent_ms.min(unacknowledged_ms);
+    (dead_ms >= limit_ms).then_some(dead_ms)
+}
+
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -186,6 +194,14 @@ mod tests {
         }
         assert_eq!(Identity::of_inode(&inode()[..568]), Some(known));
         assert_eq!(Identity::of_inode(&inode()[..560]), None);
+    }
+
+    #[test]
+    fn a_connection_is_dead_when_neither_sheep_nor_host_says_anything_for_long() {
+        assert_eq!(dead_for(30_000, 31_000, 30_000), Some(30_000));
+        assert_eq!(dead_for(99_000, 0, 30_000), None, "a slow sheep");
+        assert_eq!(dead_for(29_999, 99_000, 30_000), None, "heard of lately");
+        assert_eq!(dead_for(99_000, 29_999, 30_000), None, "acknowledges");
     }
 
     #[test]
