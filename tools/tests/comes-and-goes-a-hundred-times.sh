@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Test: insmod and rmmod, map and unmap, a hundred times under load, leave no memory, thread or disk behind
 # Needs: module, sheep
-# Limit: 480
+# Limit: 600
 # Memory: 512
 . "$LIB"
 

@@ -12,8 +12,8 @@
 . "$LIB"
 . "${LIB%lib.sh}pressure.bash"
 
-# Half of the seconds without memory. Whoever wants some meanwhile and is not of the driver gets none: much longer, and the
-# kernel kills one process after the other. Hence requests of four pages, for which direct I/O takes none.
+# Half of the seconds without memory. Whoever wants some meanwhile and is not of the driver gets none: much longer,
+# and the kernel kills one process after the other. Hence requests of four pages, for which direct I/O takes none.
 HALF_S=0.8
 WRITTEN_MIB=192
 

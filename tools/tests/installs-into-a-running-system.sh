@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Test: make install puts the module, the tools, their manual and completion, and the udev rule to work in a running system
 # Needs: module, sheep
+# Limit: 120
 . "$LIB"
 
 # From here on only what is installed is found, as in the system of an administrator.

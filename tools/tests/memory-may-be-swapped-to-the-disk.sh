@@ -3,7 +3,7 @@
 # Test: twice the memory of the machine is used with swap on the disk, and read back as written
 # Needs: module, sheep
 # Memory: 128
-# Limit: 240
+# Limit: 420
 #
 # The sheep is on another host. Swap on a volume that a sheep of this host serves is not promised.
 . "$LIB"

@@ -3,7 +3,7 @@
 # Test: with dirty pages to the limit, hogs and full memory cgroups ext4 and xfs are written on, before and after the gateway dies
 # Needs: module, faults
 # Memory: 256
-# Limit: 240
+# Limit: 360
 # Sheep: --directory %d --no-sync
 . "$LIB"
 . "${LIB%lib.sh}pressure.bash"

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Test: dd with blocks of 4096 bytes through the page cache of a small machine, all of it read back
 # Needs: module, sheep
-# Limit: 120
+# Limit: 200
 # Memory: 192
 . "$LIB"
 

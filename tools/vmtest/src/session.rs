@@ -90,8 +90,19 @@ impl Tail {
 
     /// The last line that is not blank.
     fn last(&self) -> Option<&str> {
-        let said = |line: &&String| !line.trim().is_empty();
-        self.0.iter().rev().find(said).map(String::as_str)
+        self.latest(|line| !line.trim().is_empty())
+    }
+
+    /// What a test says of its failure (`fail` in tools/tests/lib.sh), whatever is printed on its way out
+    /// after that; its last line if it says nothing.
+    fn failure(&self) -> Option<&str> {
+        self.latest(|line| line.starts_with("FAILED: "))
+            .or_else(|| self.last())
+    }
+
+    fn latest(&self, wanted: impl Fn(&str) -> bool) -> Option<&str> {
+        let mut lines = self.0.iter().rev().map(String::as_str);
+        lines.find(|line| wanted(line))
     }
 
     fn text(&self) -> String {
@@ -179,13 +190,16 @@ impl<'a> Session<'a> {
     }
 
     fn judge(&self, (status, leftover): (i32, Option<String>)) -> Verdict {
-        let said = self.output_tail.last().unwrap_or("(it printed nothing)");
+        let nothing = "(it printed nothing)";
         match (&self.complaint, status, leftover) {
             (Some(complaint), _, _) => Verdict::Complaint(complaint.clone()),
             (None, 0, None) => Verdict::Pass,
             (None, 0, Some(leftover)) => Verdict::Fail(leftover),
-            (None, SKIPPED, _) => Verdict::Skip(said.into()),
-            (None, status, _) => Verdict::Fail(format!("exit status {status}: {said}")),
+            (None, SKIPPED, _) => Verdict::Skip(self.output_tail.last().unwrap_or(nothing).into()),
+            (None, status, _) => {
+                let said = self.output_tail.failure().unwrap_or(nothing);
+                Verdict::Fail(format!("exit status {status}: {said}"))
+            }
         }
     }
 
@@ -264,5 +278,25 @@ impl<'a> Session<'a> {
             None => String::new(),
         };
         format!("{what}{complaint}; {summary}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tail(lines: &[&str]) -> Tail {
+        let mut tail = Tail::default();
+        lines.iter().for_each(|line| tail.push((*line).into()));
+        tail
+    }
+
+    #[test]
+    fn a_failure_is_what_the_test_says_or_its_last_line() {
+        let said = ["FAILED: one", "FAILED: too few", "rmmod: in use", " "];
+        assert_eq!(tail(&said).failure(), Some("FAILED: too few"));
+        assert_eq!(tail(&said[2..]).failure(), Some("rmmod: in use"));
+        assert_eq!(tail(&said).last(), Some("rmmod: in use"));
+        assert_eq!(tail(&said[3..]).failure(), None);
     }
 }
