@@ -34,10 +34,14 @@ within 10 test -e /tmp/spins
 started=$(now_ms)
 write_4k 4096 &
 writer=$!
-says() { [ "$(log_count "link 0: a reply has been waiting for its receiver for [0-9]+ ms: .*${DEV#/dev/}-rx0")" -ge 1 ]; }
+reports() { log_count "link 0: a reply has been waiting for its receiver for [0-9]+ ms: .*${DEV#/dev/}-rx0"; }
+says() { [ "$(reports)" -ge 1 ]; }
 within 25 says
 # Noticed when the request is late, after two seconds, and five seconds of waiting.
 lasted 5000 25000 "$started" 'the report'
+# Looked at each second, and said again when it has lasted twice as long.
+sleep 3
+same 1 "$(reports)" 'reports of one wait'
 kill -0 $writer || fail 'the write has ended without its receiver'
 : >/tmp/said
 wait $spinner

@@ -179,8 +179,8 @@ fn watch_receivers(device: &Device) -> bool {
             continue;
         }
         watched = true;
-        let unread_ms = link.unread_ms();
-        if unread_ms >= UNREAD_LIMIT_MS && log::allowed() {
+        let unread_ms = link.unread_ms(UNREAD_LIMIT_MS);
+        if let Some(unread_ms) = unread_ms.filter(|_| log::allowed()) {
             pr_err!(
                 "{}: link {}: a reply has been waiting for its receiver for {} ms: a lost wake-up, or \
                  no processor for {}-rx{}\n",

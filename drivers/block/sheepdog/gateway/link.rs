@@ -295,17 +295,20 @@ impl<T: Handler> Link<T> {
         self.pulse.silent_ms()
     }
 
-    /// For how long something has been there for the receiver to read, at least, while it read
-    /// nothing; 0 if that is not so. To be asked again and again.
-    pub(crate) fn unread_ms(&self) -> u32 {
+    /// For how long something has been there for the receiver to read, at least, while it read nothing: from
+    /// `limit_ms` on, and again each time it is twice as long. To be asked again and again.
+    pub(crate) fn unread_ms(&self, limit_ms: u32) -> Option<u32> {
         let socket = self.line.lock().socket.clone();
-        match socket {
+        let unread_ms = match socket {
             Some(socket) if socket.has_unread() => self.pulse.unread_ms(),
             _ => {
                 self.pulse.has_nothing();
                 0
             }
-        }
+        };
+        self.pulse
+            .is_to_be_said(unread_ms, limit_ms)
+            .then_some(unread_ms)
     }
 
     /// For how long the peer's host has acknowledged nothing of what was sent, again and again; else 0.

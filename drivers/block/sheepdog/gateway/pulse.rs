@@ -21,6 +21,8 @@ pub(super) struct Pulse {
     reading: Atomic<u32>,
     /// Since when something has been unread, in ticks, or 0.
     unread: Atomic<usize>,
+    /// For how long it had been unread when that was last said, in ms, or 0.
+    said: Atomic<u32>,
 }
 
 impl Pulse {
@@ -29,6 +31,7 @@ impl Pulse {
             heard: Atomic::new(clock::now()),
             reading: Atomic::new(NOBODY),
             unread: Atomic::new(0),
+            said: Atomic::new(0),
         }
     }
 
@@ -69,6 +72,21 @@ impl Pulse {
             return 0;
         }
         clock::ms_since(since)
+    }
+
+    /// Whether it is to be said that something has been unread for `unread_ms`: from `limit_ms` on, and again each
+    /// time it is twice as long.
+    pub(super) fn is_to_be_said(&self, unread_ms: u32, limit_ms: u32) -> bool {
+        let said_ms = self.said.load(Relaxed);
+        if unread_ms < limit_ms {
+            self.said.store(0, Relaxed);
+            return false;
+        }
+        if unread_ms < said_ms.saturating_mul(2) {
+            return false;
+        }
+        self.said.store(unread_ms, Relaxed);
+        true
     }
 
     /// Nothing is there to be read.
