@@ -6,16 +6,7 @@
 . "$LIB"
 . "${LIB%lib.sh}faults.bash"
 
-# extent FUNCTION: sets START and END to where a function of the kernel is.
-extent() {
-	local found
-	found=$(awk '$2 ~ /^[tT]$/ { print $1, $3 }' /proc/kallsyms | sort |
-		awk -v name="$1" 'begun { print "0x" begun, "0x" $1; begun = "" } $2 == name { begun = $1 }')
-	read -r START END <<<"$found"
-	[ -n "$END" ] || fail "/proc/kallsyms has no $1"
-}
-
-# write_all: in an object that exists from the first one on.
+# For the creation of an object that was lost there is a fence of five seconds: it exists before.
 write_all() { dd if=/tmp/noise of="$DEV" bs=1M oflag=direct conv=notrunc,nocreat status=none; }
 
 load
@@ -31,8 +22,7 @@ noise /tmp/noise $((1 << 20))
 interface=$(ip -o route get "${GATEWAYS%:*}" | sed -n 's/.* dev \([^ ]*\) .*/\1/p')
 # A packet of many segments is cut before the first of them is sent again. That takes memory, in an interrupt; what
 # was never sent takes none.
-extent tcp_fragment
-aim "$START" "$END"
+aim_below tcp_fragment
 mark
 tc qdisc add dev "$interface" root netem loss 100%
 fail_some 100 failslab

@@ -63,6 +63,16 @@ aim() {
 	fault_set fail_page_alloc ignore-gfp-highmem 0
 }
 
+# aim_below FUNCTION: what is to fail are allocations below this function of the kernel.
+aim_below() {
+	local found start end
+	found=$(awk '$2 ~ /^[tT]$/ { print $1, $3 }' /proc/kallsyms | sort |
+		awk -v name="$1" 'begun { print "0x" begun, "0x" $1; begun = "" } $2 == name { begun = $1 }')
+	read -r start end <<<"$found"
+	[ -n "$end" ] || fail "/proc/kallsyms has no $1"
+	aim "$start" "$end"
+}
+
 # fail_some PERCENT [INJECTOR...]: that part of them fails, until `fail_none`; their stacks are logged, at
 # most two a second.
 fail_some() {

@@ -179,8 +179,9 @@ fn watch_receivers(device: &Device) -> bool {
             continue;
         }
         watched = true;
-        let unread_ms = link.unread_ms(UNREAD_LIMIT_MS);
-        if let Some(unread_ms) = unread_ms.filter(|_| log::allowed()) {
+        let unread_ms = link.unread_ms();
+        let said_ms = probe::said_of(unread_ms, link.said_ms(), UNREAD_LIMIT_MS);
+        if said_ms > link.say(said_ms) && log::allowed() {
             pr_err!(
                 "{}: link {}: a reply has been waiting for its receiver for {} ms: a lost wake-up, or \
                  no processor for {}-rx{}\n",

@@ -295,20 +295,27 @@ impl<T: Handler> Link<T> {
         self.pulse.silent_ms()
     }
 
-    /// For how long something has been there for the receiver to read, at least, while it read nothing: from
-    /// `limit_ms` on, and again each time it is twice as long. To be asked again and again.
-    pub(crate) fn unread_ms(&self, limit_ms: u32) -> Option<u32> {
+    /// For how long something has been there for the receiver to read, at least, while it read
+    /// nothing; 0 if that is not so. To be asked again and again.
+    pub(crate) fn unread_ms(&self) -> u32 {
         let socket = self.line.lock().socket.clone();
-        let unread_ms = match socket {
+        match socket {
             Some(socket) if socket.has_unread() => self.pulse.unread_ms(),
             _ => {
                 self.pulse.has_nothing();
                 0
             }
-        };
-        self.pulse
-            .is_to_be_said(unread_ms, limit_ms)
-            .then_some(unread_ms)
+        }
+    }
+
+    /// For how long it had been unread when that was last said, see [`Link::say`].
+    pub(crate) fn said_ms(&self) -> u32 {
+        self.pulse.said_ms()
+    }
+
+    /// Notes what is said of it by now; what had been noted.
+    pub(crate) fn say(&self, said_ms: u32) -> u32 {
+        self.pulse.say(said_ms)
     }
 
     /// For how long the peer's host has acknowledged nothing of what was sent, again and again; else 0.

@@ -21,7 +21,7 @@ pub(super) struct Pulse {
     reading: Atomic<u32>,
     /// Since when something has been unread, in ticks, or 0.
     unread: Atomic<usize>,
-    /// For how long it had been unread when that was last said, in ms, or 0.
+    /// For how long it had been unread when that was last said, or 0.
     said: Atomic<u32>,
 }
 
@@ -74,19 +74,14 @@ impl Pulse {
         clock::ms_since(since)
     }
 
-    /// Whether it is to be said that something has been unread for `unread_ms`: from `limit_ms` on, and again each
-    /// time it is twice as long.
-    pub(super) fn is_to_be_said(&self, unread_ms: u32, limit_ms: u32) -> bool {
-        let said_ms = self.said.load(Relaxed);
-        if unread_ms < limit_ms {
-            self.said.store(0, Relaxed);
-            return false;
-        }
-        if unread_ms < said_ms.saturating_mul(2) {
-            return false;
-        }
-        self.said.store(unread_ms, Relaxed);
-        true
+    /// Notes that so many ms of it have been said; what had been noted.
+    pub(super) fn say(&self, said_ms: u32) -> u32 {
+        self.said.xchg(said_ms, Relaxed)
+    }
+
+    /// For how long it had been unread when that was last said.
+    pub(super) fn said_ms(&self) -> u32 {
+        self.said.load(Relaxed)
     }
 
     /// Nothing is there to be read.

@@ -129,6 +129,18 @@ pub fn dead_for(silent_ms: u32, unacknowledged_ms: u32, limit_ms: u32) -> Option
     (dead_ms >= limit_ms).then_some(dead_ms)
 }
 
+/// What is said by now of a wait of `wait_ms`, if that was `said_ms` before: its length once that is `limit_ms`, and
+/// again each time it has doubled; 0 before.
+pub fn said_of(wait_ms: u32, said_ms: u32, limit_ms: u32) -> u32 {
+    if wait_ms < limit_ms {
+        0
+    } else if wait_ms / 2 >= said_ms {
+        wait_ms
+    } else {
+        said_ms
+    }
+}
+
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -202,6 +214,22 @@ mod tests {
         assert_eq!(dead_for(99_000, 0, 30_000), None, "a slow sheep");
         assert_eq!(dead_for(29_999, 99_000, 30_000), None, "heard of lately");
         assert_eq!(dead_for(99_000, 29_999, 30_000), None, "acknowledges");
+    }
+
+    #[test]
+    fn a_wait_is_said_once_and_again_when_it_has_doubled() {
+        let looks = [
+            0, 4_999, 5_052, 5_188, 6_400, 10_103, 10_104, 20_000, 20_208, 300, 5_100,
+        ];
+        let mut said_ms = 0;
+        let said = looks.map(|wait_ms| {
+            let before = said_ms;
+            said_ms = said_of(wait_ms, said_ms, 5_000);
+            said_ms > before
+        });
+        let expected = looks.map(|wait_ms| matches!(wait_ms, 5_052 | 10_104 | 20_208 | 5_100));
+        assert_eq!(said, expected);
+        assert_eq!(said_of(u32::MAX, u32::MAX, 5_000), u32::MAX);
     }
 
     #[test]
